@@ -1,0 +1,1 @@
+"""Kefulake's own knowledge: contracts, channels, cleaning, privacy, identity, tables. No engine starts here."""
