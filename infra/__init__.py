@@ -1,0 +1,1 @@
+"""Everything that runs beside our own code: the embedded stack, its jars, its catalogues, its monitoring."""
