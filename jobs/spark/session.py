@@ -1,0 +1,67 @@
+"""The one way a Spark job of ours opens its session: local by default, small, UTC, Delta on the class path."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from infra.stack import jars, java
+from infra.stack.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# For one machine of two cores; spark-submit gives its own.
+_LOCAL = {
+    "spark.master": "local[2]",
+    # 1 GB holds the shuffles of some million rows; gold is aggregated, not collected.
+    "spark.driver.memory": "1g",
+    "spark.ui.enabled": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.sql.shuffle.partitions": "4",
+    # The Delta log of a local table is a few files: 50 partitions (the default) cost 3 s a snapshot.
+    "spark.databricks.delta.snapshotPartitions": "2",
+}
+_ALWAYS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # INT96, Spark's default, carries no zone: DuckDB would read it as a local time.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.ansi.enabled": "true",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+
+def spark_session(name: str, settings: Settings) -> SparkSession:
+    """A session for the job ``name``; ends with the process or by ``.stop()``.
+
+    Raises:
+        JavaMissing, JarsMissing: Java 17 or the Delta jars aren't there; the message names the cure.
+    """
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("JAVA_HOME", java_home(java.find()))
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    builder = SparkSession.builder.appName(f"kefulake {name}")
+    # Settings made here would win over those of spark-submit, so a cluster's own stay untouched.
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    for key, value in (_ALWAYS if submitted else _LOCAL | _ALWAYS).items():
+        builder = builder.config(key, value)
+    class_path = jars.class_path(settings, "spark")
+    builder = builder.config("spark.driver.extraClassPath", class_path)
+    builder = builder.config("spark.executor.extraClassPath", class_path)
+    scratch = settings.home / "spark"
+    scratch.mkdir(parents=True, exist_ok=True)
+    builder = builder.config("spark.local.dir", str(scratch)).config("spark.sql.warehouse.dir", str(scratch))
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def java_home(java_program: str) -> str:
+    """JAVA_HOME of a ``java`` program, links followed (``/usr/bin/java`` is one on Debian)."""
+    return os.path.dirname(os.path.dirname(os.path.realpath(java_program)))
