@@ -1,0 +1,59 @@
+"""Duplicate feedback: the same customer says the same thing again; the engine holds the key for the window."""
+
+from hashlib import blake2b
+
+import polars as pl
+
+from pipelines.cleaning.text_normalisation import folded_content
+
+_SEPARATOR = "\x1f"
+
+
+def feedback_key(
+    kind: pl.Series,
+    sender_role: pl.Series,
+    customer_id: pl.Series,
+    text: pl.Series,
+    *,
+    subject: pl.Series,
+    score: pl.Series,
+    order_id: pl.Series,
+    ticket_id: pl.Series,
+    source_revision: pl.Series,
+    attempt: pl.Series,
+    kinds: list[str],
+    min_chars: int,
+) -> pl.Series:
+    """Key under which a second feedback is a duplicate of the first; NULL where nothing may be judged so.
+
+    Same customer and same order, same content after folding (full-width, case, zero-width, spaces, marks). A content
+    under `min_chars` says little, so the score and the ticket must be the same as well. NULL for other kinds (嗯
+    twice in a chat is honest), for unknown customers, for edits (same message, newer revision), for replays (their
+    first attempt must not make them a duplicate), and for a bare score that names no order or ticket.
+
+    >>> args = {name: pl.Series([None] * 3, dtype=pl.String) for name in ("subject", "order_id", "ticket_id")}
+    >>> keys = feedback_key(pl.Series(["feedback", "feedback", "message"]), pl.Series(["customer"] * 3),
+    ...     pl.Series(["c_1"] * 3), pl.Series(["送得太慢了！", "送得　太慢了", "送得太慢了"]), **args,
+    ...     score=pl.Series([1.0, 1.0, None]), source_revision=pl.Series([0] * 3), attempt=pl.Series([0] * 3),
+    ...     kinds=["feedback", "complaint"], min_chars=4).to_list()
+    >>> keys[0] == keys[1], keys[2]
+    (True, None)
+    """
+    judged = kind.is_in(kinds) & (sender_role == "customer") & customer_id.is_not_null()
+    judged = judged & (source_revision == 0) & (attempt == 0)
+    rows = judged.fill_null(False).arg_true()
+    keys: list[str | None] = [None] * len(kind)
+    if len(rows) == 0:
+        return pl.Series("feedback_key", keys, dtype=pl.String)
+    frame = pl.DataFrame(
+        {"c": customer_id, "t": text, "s": subject, "score": score, "order": order_id, "ticket": ticket_id}
+    )[rows]
+    said = folded_content((frame["s"].fill_null("") + "\n" + frame["t"].fill_null("")).alias("said"))
+    short = said.str.len_chars() < min_chars
+    columns = (frame["c"], said, short, frame["score"], frame["order"], frame["ticket"])
+    for row, customer, content, is_short, value, order, ticket in zip(rows, *columns, strict=True):
+        if not content and order is None and ticket is None:
+            continue
+        parts = [customer, content, order or "", f"{value}{_SEPARATOR}{ticket or ''}" if is_short else ""]
+        keys[row] = blake2b(_SEPARATOR.join(parts).encode(), digest_size=16).hexdigest()
+    return pl.Series("feedback_key", keys, dtype=pl.String)

@@ -1,0 +1,58 @@
+"""What of a text can be seen, what of it says something, and when two texts say the same."""
+
+import polars as pl
+
+# Characters that leave no mark: white space, controls, format characters (zero-width, bidi, BOM, soft hyphen),
+# blanks that Unicode counts as letters or symbols (Hangul fillers, braille blank: popular as "empty" messages),
+# variation selectors, the combining grapheme joiner, object replacement.
+INVISIBLE_CLASS = (
+    r"\s\p{Cc}\p{Cf}\x{115F}\x{1160}\x{3164}\x{FFA0}\x{2800}\x{034F}\x{17B4}\x{17B5}\x{180B}-\x{180F}"
+    r"\x{FE00}-\x{FE0F}\x{E0100}-\x{E01EF}\x{FFFC}"
+)
+VISIBLE = rf"[^{INVISIBLE_CLASS}]"
+# Emoji carry meaning. Left out: pictographs that are punctuation or trade signs to a reader (‼ ⁉ © ® ™ 〰 〽).
+EMOJI_CLASS = r"[\p{Extended_Pictographic}\x{1F1E6}-\x{1F1FF}--[‼⁉©®™〰〽↔-↪]]"
+SAYS_SOMETHING = rf"[^{INVISIBLE_CLASS}\p{{P}}\p{{S}}]|{EMOJI_CLASS}"
+_INVISIBLE_RUN = rf"[{INVISIBLE_CLASS}]+"
+_MARKS_RUN = rf"[{INVISIBLE_CLASS}\p{{P}}[\p{{S}}--{EMOJI_CLASS}]]+"
+
+
+def is_visible(text: pl.Series) -> pl.Series:
+    """True where a reader sees anything at all; NULL counts as nothing.
+
+    >>> is_visible(pl.Series(["?", "。。。", "\\u200b\\u3000", "\\u3164", None])).to_list()
+    [True, True, False, False, False]
+    """
+    return text.str.contains(VISIBLE).fill_null(False)
+
+
+def says_something(text: pl.Series) -> pl.Series:
+    """True where there is a letter, a digit or an emoji; punctuation alone says nothing.
+
+    >>> says_something(pl.Series(["?", "。。。", "1", "嗯", "👍", "~ …", "[微笑]", None])).to_list()
+    [False, False, True, True, True, False, True, False]
+    """
+    return text.str.contains(SAYS_SOMETHING).fill_null(False)
+
+
+def without_invisible(text: pl.Series) -> pl.Series:
+    """The text with all that can't be seen taken out, white space too.
+
+    >>> without_invisible(pl.Series(["发\\u200b货 了", None])).to_list()
+    ['发货了', None]
+    """
+    return text.str.replace_all(_INVISIBLE_RUN, "")
+
+
+def folded_content(text: pl.Series) -> pl.Series:
+    """The content by which two texts are one: full-width folded, lower case, white space and punctuation out.
+
+    A text of marks only keeps its marks, so that '???' and '!!!' stay two texts.
+
+    >>> folded_content(pl.Series(["ＡＢ　太慢了！！！", "ab太慢了。", "太慢\\u200b了", "??", None])).to_list()
+    ['ab太慢了', 'ab太慢了', '太慢了', '??', None]
+    """
+    folded = text.str.normalize("NFKC").str.to_lowercase()
+    bare = folded.str.replace_all(_MARKS_RUN, "")
+    frame = pl.DataFrame({"bare": bare, "seen": without_invisible(folded)})
+    return frame.select(pl.when(pl.col("bare") == "").then("seen").otherwise("bare").alias(text.name)).to_series()
