@@ -1,0 +1,1 @@
+"""What runs: Flink and Spark jobs, services, commands."""

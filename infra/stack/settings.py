@@ -14,7 +14,12 @@ from urllib.parse import quote
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_PORT_BASE = 19200
 DATABASE = "kefulake"
+PORT_BASE_FILE = "port-base"
 READER, WRITER = "kefulake_reader", "kefulake_writer"
+
+
+def _remembered(file: Path) -> str | None:
+    return file.read_text(encoding="utf-8").strip() if file.exists() else None
 
 
 @dataclass(frozen=True)
@@ -109,10 +114,12 @@ class Settings:
     def load(cls, home: Path | str | None = None, port_base: int | None = None) -> Settings:
         """Arguments first, then KEFULAKE_HOME and KEFULAKE_PORT_BASE, then ./.kefulake and 19200.
 
+        A home remembers the port base it was last brought up with, so that `status` finds what `up` started.
         Raises ValueError when the port base is no usable number.
         """
         chosen_home = Path(home or os.environ.get("KEFULAKE_HOME") or ".kefulake").expanduser().resolve()
-        text = str(port_base if port_base is not None else os.environ.get("KEFULAKE_PORT_BASE") or DEFAULT_PORT_BASE)
+        given = port_base if port_base is not None else os.environ.get("KEFULAKE_PORT_BASE")
+        text = str(given or _remembered(chosen_home / PORT_BASE_FILE) or DEFAULT_PORT_BASE)
         if not text.isdigit() or not 1024 <= int(text) <= 65535 - 20:
             raise ValueError(f"KEFULAKE_PORT_BASE must be a number from 1024 to 65515, not {text!r}")
         return cls(home=chosen_home, ports=Ports(int(text)))

@@ -1,0 +1,1 @@
+"""Commands of `kefulake` for those who run it."""

@@ -1,0 +1,1 @@
+"""Services of our own that run beside Kafka, Flink and MariaDB."""

@@ -1,0 +1,86 @@
+"""The one table of everything the supervisor runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from infra.stack import kafka, topics
+from infra.stack.settings import Settings
+
+
+def _nothing(settings: Settings) -> None:
+    return None
+
+
+def _no_ports(settings: Settings) -> dict[str, int]:
+    return {}
+
+
+def _no_environment(settings: Settings) -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Program:
+    """One supervised part.
+
+    stage: parts start stage by stage, each waiting for the one before, and stop backwards.
+    prepare: idempotent, before the first start (configuration, formatting). after: once it is healthy (topics, users).
+    ports: what for → port. health: None when fine, else why not. wanted: False where a server of your own replaces it.
+    """
+
+    name: str
+    stage: int
+    command: Callable[[Settings], list[str]]
+    prepare: Callable[[Settings], None] = _nothing
+    after: Callable[[Settings], None] = _nothing
+    environment: Callable[[Settings], dict[str, str]] = _no_environment
+    ports: Callable[[Settings], dict[str, int]] = _no_ports
+    health: Callable[[Settings], str | None] = _nothing
+    wanted: Callable[[Settings], bool] = lambda settings: True
+    start_limit_s: float = 90
+    stop_limit_s: int = 20
+    optional: bool = False
+
+
+def service(name: str, module: str, **options: object) -> Program:
+    """A Python service of our own, run as a module by this interpreter."""
+    return Program(name=name, stage=4, command=lambda settings: [sys.executable, "-m", module], **options)
+
+
+PROGRAMS: tuple[Program, ...] = (
+    Program(
+        name="kafka",
+        stage=1,
+        prepare=kafka.prepare,
+        command=kafka.command,
+        after=topics.ensure_topics,
+        ports=lambda s: {"Kafka": s.ports.kafka, "Kafka controller": s.ports.kafka_controller},
+        health=kafka.health,
+        wanted=lambda s: s.own_kafka,
+        stop_limit_s=30,
+    ),
+)
+
+
+class UnknownPart(ValueError):
+    """A name that is no part of the stack."""
+
+
+def select(settings: Settings, only: list[str] | None = None, extra: list[str] | None = None) -> list[Program]:
+    """The parts to run, in starting order: the named ones, or all but the optional ones plus `extra`.
+
+    Raises UnknownPart for a name that is not in the table.
+    """
+    known = {program.name: program for program in PROGRAMS}
+    for name in [*(only or []), *(extra or [])]:
+        if name not in known:
+            raise UnknownPart(f"{name!r} is no part of the stack; there are: {', '.join(known)}")
+    chosen = [
+        program
+        for program in PROGRAMS
+        if (program.name in only if only else not program.optional) or program.name in (extra or [])
+    ]
+    return sorted((p for p in chosen if p.wanted(settings)), key=lambda program: program.stage)
