@@ -1,0 +1,80 @@
+"""The two Kafka tables of the cleaning job: all raw topics in, all output topics out.
+
+Both sides carry bytes. The source reads every ``raw.*`` topic as one stream with its coordinates; the sink writes each
+row to the topic the row names. One sink means one transaction per writer and checkpoint, whatever the number of topics,
+and a record, its vault entries and its duplicates become visible together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+RAW_EVENTS = "raw_events"
+OUTPUTS = "outputs"
+
+# The broker must allow at least this (transaction.max.timeout.ms); a job that is down for longer loses the transaction
+# that its last checkpoint had prepared, so it is an hour, not the producer's default minute.
+TRANSACTION_TIMEOUT_MS = 3_600_000
+
+
+def raw_events_ddl(bootstrap: str, topics: Sequence[str], group: str) -> str:
+    """``CREATE TABLE raw_events``: payload, headers and coordinates of every raw topic, from the earliest offset.
+
+    The table has no watermark: time rules use the instants inside the messages, and a row-time column would turn the
+    append-only de-duplication into one that emits updates.
+    """
+    return f"""
+CREATE TABLE {RAW_EVENTS} (
+  raw_topic STRING NOT NULL METADATA FROM 'topic' VIRTUAL,
+  raw_partition INT NOT NULL METADATA FROM 'partition' VIRTUAL,
+  raw_offset BIGINT NOT NULL METADATA FROM 'offset' VIRTUAL,
+  received_at TIMESTAMP_LTZ(3) NOT NULL METADATA FROM 'timestamp' VIRTUAL,
+  headers MAP<STRING, BYTES> METADATA VIRTUAL,
+  arrived_at AS PROCTIME(),
+  payload BYTES
+) WITH (
+  {_options({
+      "connector": "kafka",
+      "properties.bootstrap.servers": bootstrap,
+      "topic": ";".join(topics),
+      "properties.group.id": group,
+      "scan.startup.mode": "earliest-offset",
+      "scan.topic-partition-discovery.interval": "30 s",
+      "properties.max.partition.fetch.bytes": "8388608",
+      "properties.fetch.min.bytes": "1",
+      "value.format": "raw",
+  })}
+)"""
+
+
+def outputs_ddl(bootstrap: str, topics: Sequence[str], transactional_id_prefix: str) -> str:
+    """``CREATE TABLE outputs``: each row names its topic; exactly-once through Kafka transactions."""
+    return f"""
+CREATE TABLE {OUTPUTS} (
+  topic STRING NOT NULL METADATA,
+  record_key BYTES,
+  record BYTES
+) WITH (
+  {_options({
+      "connector": "kafka",
+      "properties.bootstrap.servers": bootstrap,
+      "topic": ";".join(topics),
+      "key.format": "raw",
+      "key.fields": "record_key",
+      "value.format": "raw",
+      "value.fields-include": "EXCEPT_KEY",
+      "sink.delivery-guarantee": "exactly-once",
+      "sink.transactional-id-prefix": transactional_id_prefix,
+      "sink.transaction-naming-strategy": "POOLING",
+      "properties.transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
+      "properties.compression.type": "lz4",
+      "properties.linger.ms": "10",
+      "properties.batch.size": "262144",
+      "properties.max.request.size": "8388608",
+      "properties.buffer.memory": "67108864",
+  })}
+)"""  # fmt: skip
+
+
+def _options(options: dict[str, str]) -> str:
+    return ",\n  ".join("'{}' = '{}'".format(k, v.replace("'", "''")) for k, v in options.items())
