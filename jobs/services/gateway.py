@@ -1,0 +1,147 @@
+"""The gateway: POST /collect/{channel} takes messages in and answers 2xx once Kafka has them.
+
+Wiring only; signatures, nonces, batches and the producer live in `pipelines.collectors`. Routes read the request
+themselves (no model of the body): what a sender wrote is passed on byte for byte, or refused with a reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from infra.stack.settings import Settings
+from pipelines import contracts
+from pipelines.collectors import accounts
+from pipelines.collectors.acknowledged_producer import AcknowledgedProducer
+from pipelines.collectors.connections import guarded_protocol
+from pipelines.collectors.counters import Counters
+from pipelines.collectors.door import Door, json_response
+from pipelines.collectors.nonces import Nonces
+
+log = logging.getLogger(__name__)
+
+LOG_REFUSALS_EVERY_S = 60.0
+SHUTDOWN_S = 10
+
+
+def create_app(settings: Settings, *, clock_s: Callable[[], float] = time.time) -> FastAPI:
+    """The application; nothing is opened before it starts.
+
+    Raises:
+        AccountsError: the file of accounts cannot be used.
+    """
+    policy = contracts.policy("gateway")
+    channels = frozenset(name.removeprefix("raw.") for name in contracts.topics() if name.startswith("raw."))
+    accounts_file = settings.keys / "gateway.yaml"
+    if accounts.generate(accounts_file, channels, policy):
+        log.info("made %s with one default account a channel", accounts_file)
+    known = accounts.load(accounts_file, policy)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        producer = AcknowledgedProducer(
+            settings.bootstrap,
+            acknowledge_timeout_s=policy["acknowledge_timeout_s"],
+            linger_ms=policy["linger_ms"],
+            max_queued_bytes=2 * policy["max_in_flight_bytes"],  # the door's own bound bites first
+            max_value_bytes=policy["max_message_bytes"],
+        )
+        nonces = Nonces(settings.run / "gateway_nonces.sqlite", clock_s)
+        door = app.state.door = Door(policy, known, channels, producer, nonces, clock_s)
+        reporter = asyncio.create_task(_report_refusals(door.counters))
+        yield
+        reporter.cancel()
+        with suppress(asyncio.CancelledError):
+            await reporter
+        await asyncio.to_thread(producer.close, policy["acknowledge_timeout_s"])
+        nonces.close()
+        door.counters.log_new_refusals()
+
+    app = FastAPI(title="Kefulake gateway", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    _add_routes(app)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    @app.post("/collect/{channel}")
+    async def collect(channel: str, request: Request) -> Response:
+        return await app.state.door.answer(request)
+
+    @app.post("/collect/{channel}/batch")
+    async def collect_batch(channel: str, request: Request) -> Response:
+        return await app.state.door.answer(request, batch=True)
+
+    @app.get("/collect/{channel}")
+    async def echo(channel: str, request: Request) -> Response:
+        return await app.state.door.answer(request)
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        door = app.state.door
+        kafka = await asyncio.to_thread(door.producer.reachable)
+        return json_response({"kafka": kafka, "channels": sorted(door.channels)}, 200 if kafka else 503)
+
+    @app.get("/refusals")
+    async def refusals() -> Response:
+        return json_response(app.state.door.counters.by_reason())
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        door = app.state.door
+        door.counters.in_flight_bytes.set(door.room.used_bytes)
+        return Response(door.counters.prometheus(), media_type="text/plain; version=0.0.4")
+
+
+async def _report_refusals(counters: Counters) -> None:
+    while True:
+        await asyncio.sleep(LOG_REFUSALS_EVERY_S)
+        counters.log_new_refusals()
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """Host (loopback unless told otherwise) and port."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.services.gateway", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; put a TLS proxy in front of any other"
+    )
+    parser.add_argument("--port", type=int, help="port (default: the stack's, KEFULAKE_PORT_BASE + 11)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve until told to stop (SIGTERM); what is taken in by then is still acknowledged."""
+    args = parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = Settings.load()
+    policy = contracts.policy("gateway")
+    protocol = guarded_protocol(
+        header_timeout_s=policy["header_timeout_s"], max_header_bytes=policy["max_header_bytes"]
+    )
+    uvicorn.run(
+        create_app(settings),
+        host=args.host,
+        port=args.port or settings.ports.gateway,
+        loop="uvloop",
+        http=protocol,
+        ws="none",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        limit_concurrency=policy["max_connections"],
+        backlog=policy["max_connections"],
+        timeout_keep_alive=policy["keep_alive_s"],
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+
+
+if __name__ == "__main__":
+    main()

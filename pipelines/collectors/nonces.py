@@ -1,0 +1,168 @@
+"""Which nonces were used, for which bytes: kept in SQLite until the signature they belong to is no longer valid.
+
+A nonce counts as used only when Kafka has acknowledged the message. The row is committed after the acknowledgement and
+before the 2xx, so a gateway killed between the two forgets that one nonce: the sender, who saw no 2xx, tries again and
+a second record reaches the raw topic. It has the same event_id, and the stream writes it to quarantine.duplicates.
+Survives kill -9 of the gateway; a power cut may cost the last commits (WAL, synchronous=NORMAL), with the same effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from pipelines.collectors.refusals import Refusal
+
+log = logging.getLogger(__name__)
+
+GROUP_COMMIT_ROWS = 1000
+EXPIRE_ROWS_PER_COMMIT = 5000
+
+
+class Claim(NamedTuple):
+    """One request's hold on a nonce, and what an earlier request with it and the same bytes has already delivered."""
+
+    key: bytes
+    digest: bytes
+    expires_at_s: float
+    everything: bool = False
+    lines: frozenset[int] = frozenset()
+
+
+class Nonces:
+    """The memory of nonces. Use from one event loop; one gateway process owns the file.
+
+    Raises sqlite3.Error when the file cannot be opened; a damaged file is set aside and a new one begun, loudly.
+    """
+
+    def __init__(self, path: Path, clock_s: Callable[[], float]) -> None:
+        self._path = path
+        self._clock_s = clock_s
+        self._in_flight: dict[bytes, asyncio.Future[None]] = {}
+        self._to_store: queue.SimpleQueue[tuple[Claim, bytes | None, asyncio.Future[None]] | None] = queue.SimpleQueue()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._writer = self._open()
+        except sqlite3.DatabaseError:
+            aside = path.with_suffix(".damaged")
+            log.exception("the memory of nonces %s is damaged; it is kept as %s and a new one begun", path, aside)
+            path.replace(aside)
+            self._writer = self._open()
+        self._reader = sqlite3.connect(path, isolation_level=None)
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._store_forever, name="nonces", daemon=True)
+        self._thread.start()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS nonces (key BLOB PRIMARY KEY, digest BLOB NOT NULL, expires_at_s REAL NOT NULL,"
+            " lines BLOB) WITHOUT ROWID"
+        )
+        connection.execute("CREATE INDEX IF NOT EXISTS nonces_expiry ON nonces (expires_at_s)")
+        self._path.chmod(0o600)
+        return connection
+
+    @asynccontextmanager
+    async def claim(self, key: bytes, payload: bytes, expires_at_s: float) -> AsyncIterator[Claim]:
+        """Hold the nonce while its message is delivered; a second request with it waits for the first one's result.
+
+        Raises:
+            Refusal: ``nonce.reused`` when it was used, after a 2xx, for other bytes.
+        """
+        digest = hashlib.sha256(payload).digest()[:16]
+        while (other := self._in_flight.get(key)) is not None:
+            await asyncio.wait([other])
+        mine = self._in_flight[key] = self._loop.create_future()
+        try:
+            yield self._seen(key, digest, expires_at_s)
+        finally:
+            del self._in_flight[key]
+            mine.set_result(None)
+
+    def _seen(self, key: bytes, digest: bytes, expires_at_s: float) -> Claim:
+        query = "SELECT digest, lines FROM nonces WHERE key = ? AND expires_at_s >= ?"
+        row = self._reader.execute(query, (key, self._clock_s())).fetchone()
+        if row is None:
+            return Claim(key, digest, expires_at_s)
+        if row[0] != digest:
+            raise Refusal("nonce.reused")
+        if row[1] is None:
+            return Claim(key, digest, expires_at_s, everything=True)
+        return Claim(key, digest, expires_at_s, lines=frozenset(_unpacked(row[1])))
+
+    async def used(self, claim: Claim, lines: frozenset[int] | None = None) -> None:
+        """Remember that Kafka acknowledged the message, or of a batch so far only these ``lines``; returns when stored.
+
+        A store that fails (disk full) is logged and nothing else: the record is safe in Kafka, so the sender gets 2xx.
+        """
+        stored = self._loop.create_future()
+        self._to_store.put((claim, None if lines is None else _packed(lines), stored))
+        await stored
+
+    def _store_forever(self) -> None:
+        closing = False
+        while not closing:
+            items = [self._to_store.get()]
+            while len(items) < GROUP_COMMIT_ROWS and not self._to_store.empty():
+                items.append(self._to_store.get())
+            closing = None in items
+            work = [item for item in items if item is not None]
+            try:
+                self._commit([(c.key, c.digest, c.expires_at_s, lines) for c, lines, _ in work])
+            except sqlite3.Error:
+                log.exception("%d nonces not stored in %s: a retry of them makes a duplicate", len(work), self._path)
+            if work:
+                self._loop.call_soon_threadsafe(_resolve, [stored for _, _, stored in work])
+
+    def _commit(self, rows: list[tuple[bytes, bytes, float, bytes | None]]) -> None:
+        self._writer.execute("BEGIN")
+        try:
+            self._writer.executemany("INSERT OR REPLACE INTO nonces VALUES (?, ?, ?, ?)", rows)
+            self._writer.execute(
+                "DELETE FROM nonces WHERE key IN (SELECT key FROM nonces WHERE expires_at_s < ? LIMIT ?)",
+                (self._clock_s(), EXPIRE_ROWS_PER_COMMIT),
+            )
+            self._writer.execute("COMMIT")
+        except sqlite3.Error:
+            self._writer.execute("ROLLBACK")
+            raise
+
+    def count(self) -> int:
+        """Nonces remembered right now."""
+        return self._reader.execute("SELECT count(*) FROM nonces").fetchone()[0]
+
+    def close(self) -> None:
+        """Store what is queued and close the file."""
+        self._to_store.put(None)
+        self._thread.join()
+        self._writer.close()
+        self._reader.close()
+
+
+def _resolve(stored: list[asyncio.Future[None]]) -> None:
+    for future in stored:
+        if not future.done():
+            future.set_result(None)
+
+
+def _packed(lines: frozenset[int]) -> bytes:
+    bits = 0
+    for line in lines:
+        bits |= 1 << line
+    return bits.to_bytes(bits.bit_length() // 8 + 1, "little")
+
+
+def _unpacked(packed: bytes) -> list[int]:
+    bits = int.from_bytes(packed, "little")
+    return [line for line in range(bits.bit_length()) if bits >> line & 1]
