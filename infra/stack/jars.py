@@ -80,8 +80,8 @@ def main() -> None:
     """Fetches the default parts, with one line each (the set-up script calls it)."""
     settings = Settings.load()
     for part in DEFAULT_PARTS:
-        print(f"  jars of {part}: ", end="", flush=True)  # noqa: T201 - a set-up script's progress
-        print("fetched" if fetch(settings, part) else "there", flush=True)  # noqa: T201
+        print(f"  jars of {part}: ", end="", flush=True)
+        print("fetched" if fetch(settings, part) else "there", flush=True)
 
 
 if __name__ == "__main__":

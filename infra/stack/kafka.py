@@ -43,6 +43,9 @@ transaction.max.timeout.ms={transaction_max_timeout_ms}
 # The exactly-once sink may use a new transactional id every checkpoint; a day of them is enough to remember.
 transactional.id.expiration.ms=86400000
 group.initial.rebalance.delay.ms=0
+# After a kill the controller refuses the broker's return until its old session has ended (9 s by default).
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=1000
 # Offsets of a consumer that was off for a long time must not vanish.
 offsets.retention.minutes=43200
 

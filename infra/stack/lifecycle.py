@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import time
-import xmlrpc.client  # noqa: S411 - our own supervisord on a private unix socket
+import xmlrpc.client
 from collections.abc import Callable, Iterator
 from itertools import groupby
 
@@ -123,16 +123,16 @@ def _stop_supervised(settings: Settings, tell: Progress) -> None:
     except supervisor.SupervisorDown:
         return
     states = supervisor.states(settings)
-    stages = sorted((p for p in PROGRAMS if p.name in states), key=lambda program: -program.stage)
-    for _, group in groupby(stages, key=lambda program: program.stage):
+    turns = sorted((p for p in PROGRAMS if p.name in states), key=lambda program: program.stop_turn)
+    for _, group in groupby(turns, key=lambda program: program.stop_turn):
         stage = [
             program for program in group if states[program.name]["statename"] not in ("STOPPED", "EXITED", "FATAL")
         ]
-        for program in stage:
+        for program in turn:
             tell(program.name, "stopping")
             with _ignore_fault("NOT_RUNNING"):
                 proxy.supervisor.stopProcess(program.name, False)
-        for program in stage:
+        for program in turn:
             _await_stopped(settings, program)
             tell(program.name, "stopped")
     mother = [process for process, part in processes.of_home(settings.home) if part == processes.SUPERVISOR]
@@ -149,9 +149,9 @@ def _await_stopped(settings: Settings, program: Program) -> None:
 
 
 def _clear_orphans(settings: Settings, tell: Progress) -> int:
-    """Stops what carries this home's marks though no supervisor looks after it; late stages first."""
+    """Stops what carries this home's marks though no supervisor looks after it; the supervisor, then in stopping order."""
     found = list(processes.of_home(settings.home))
-    order = {program.name: -program.stage for program in PROGRAMS} | {processes.SUPERVISOR: -99}
+    order = {program.name: program.stop_turn for program in PROGRAMS} | {processes.SUPERVISOR: -1}
     limits = {program.name: program.stop_limit_s for program in PROGRAMS}
     found.sort(key=lambda pair: order.get(pair[1], 0))
     for part, group in groupby(found, key=lambda pair: pair[1]):

@@ -52,5 +52,5 @@ def require_free(wanted: dict[str, int]) -> None:
         raise PortTaken(
             "Nothing was started, because:\n"
             + "\n".join(taken)
-            + "\nStop what holds it, or choose other ports: kefulake --port-base <number> up (or set KEFULAKE_PORT_BASE)."
+            + "\nStop what holds it, or choose other ports: kefulake --port-base <number> up (or KEFULAKE_PORT_BASE)."
         )

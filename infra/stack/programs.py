@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from infra.stack import kafka, topics
+from infra.stack import flink, kafka, topics
 from infra.stack.settings import Settings
 
 
@@ -26,13 +26,14 @@ def _no_environment(settings: Settings) -> dict[str, str]:
 class Program:
     """One supervised part.
 
-    stage: parts start stage by stage, each waiting for the one before, and stop backwards.
+    stage: parts start stage by stage, each waiting for the one before. stop_turn: lower ones stop first.
     prepare: idempotent, before the first start (configuration, formatting). after: once it is healthy (topics, users).
     ports: what for → port. health: None when fine, else why not. wanted: False where a server of your own replaces it.
     """
 
     name: str
     stage: int
+    stop_turn: int
     command: Callable[[Settings], list[str]]
     prepare: Callable[[Settings], None] = _nothing
     after: Callable[[Settings], None] = _nothing
@@ -47,13 +48,14 @@ class Program:
 
 def service(name: str, module: str, **options: object) -> Program:
     """A Python service of our own, run as a module by this interpreter."""
-    return Program(name=name, stage=4, command=lambda settings: [sys.executable, "-m", module], **options)
+    return Program(name=name, stage=2, stop_turn=1, command=lambda settings: [sys.executable, "-m", module], **options)
 
 
 PROGRAMS: tuple[Program, ...] = (
     Program(
         name="kafka",
         stage=1,
+        stop_turn=3,
         prepare=kafka.prepare,
         command=kafka.command,
         after=topics.ensure_topics,
@@ -61,6 +63,32 @@ PROGRAMS: tuple[Program, ...] = (
         health=kafka.health,
         wanted=lambda s: s.own_kafka,
         stop_limit_s=30,
+    ),
+    Program(
+        name="flink-jobmanager",
+        stage=1,
+        stop_turn=2,
+        prepare=flink.prepare,
+        command=flink.jobmanager_command,
+        environment=flink.environment,
+        ports=lambda s: {
+            "Flink REST": s.ports.flink_rest,
+            "Flink job manager": s.ports.flink_rpc,
+            "Flink blob server": s.ports.flink_blob,
+        },
+        health=flink.jobmanager_health,
+    ),
+    Program(
+        name="flink-taskmanager",
+        stage=1,
+        stop_turn=2,
+        command=flink.taskmanager_command,
+        environment=flink.environment,
+        ports=lambda s: {
+            "Flink task manager": s.ports.flink_taskmanager_rpc,
+            "Flink data exchange": s.ports.flink_taskmanager_data,
+        },
+        health=flink.taskmanager_health,
     ),
 )
 

@@ -68,14 +68,9 @@ class Ports:
         return self.base + 6
 
     @property
-    def flink_jobmanager_metrics(self) -> int:
-        """Prometheus text of the job manager."""
-        return self.base + 7
-
-    @property
-    def flink_taskmanager_metrics(self) -> int:
-        """Prometheus text of the task manager."""
-        return self.base + 8
+    def flink_metrics_rpc(self) -> str:
+        """Range for Flink's inner metric service, one port each for job and task manager."""
+        return f"{self.base + 7}-{self.base + 9}"
 
     @property
     def mariadb(self) -> int:
@@ -218,7 +213,7 @@ class Settings:
 
     @property
     def database_reader_url(self) -> str:
-        """SQLAlchemy URL of the read-only user (KEFULAKE_DATABASE_READER_URL, else the writer's, on your own server)."""
+        """SQLAlchemy URL of the read-only user; on a server of your own KEFULAKE_DATABASE_READER_URL, else the same."""
         if not self.own_mariadb:
             return os.environ.get("KEFULAKE_DATABASE_READER_URL") or self.database_url
         return self._database_url(READER)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import xmlrpc.client  # noqa: S411 - our own supervisord on a private unix socket
+import xmlrpc.client
 from collections.abc import Iterable
 from pathlib import Path
 
