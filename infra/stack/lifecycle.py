@@ -125,9 +125,7 @@ def _stop_supervised(settings: Settings, tell: Progress) -> None:
     states = supervisor.states(settings)
     turns = sorted((p for p in PROGRAMS if p.name in states), key=lambda program: program.stop_turn)
     for _, group in groupby(turns, key=lambda program: program.stop_turn):
-        stage = [
-            program for program in group if states[program.name]["statename"] not in ("STOPPED", "EXITED", "FATAL")
-        ]
+        turn = [program for program in group if states[program.name]["statename"] not in ("STOPPED", "EXITED", "FATAL")]
         for program in turn:
             tell(program.name, "stopping")
             with _ignore_fault("NOT_RUNNING"):
@@ -149,7 +147,7 @@ def _await_stopped(settings: Settings, program: Program) -> None:
 
 
 def _clear_orphans(settings: Settings, tell: Progress) -> int:
-    """Stops what carries this home's marks though no supervisor looks after it; the supervisor, then in stopping order."""
+    """Stops what carries this home's marks though no supervisor looks after it, in stopping order."""
     found = list(processes.of_home(settings.home))
     order = {program.name: program.stop_turn for program in PROGRAMS} | {processes.SUPERVISOR: -1}
     limits = {program.name: program.stop_limit_s for program in PROGRAMS}
