@@ -1,0 +1,105 @@
+"""gold.customer_360: who the customer is to the service centre, one row per customer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pipelines import contracts
+from pipelines.tables.contacts import contacts, customer_rows, repeats
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+TABLE = "gold.customer_360"
+_COUNT = "contacts_"  # contacts_<channel>
+_NOT_A_CHANNEL = {"in_window"}
+
+
+def contact_channels() -> list[str]:
+    """Channels with a column of their own, in the contract's order."""
+    columns = [f.name.removeprefix(_COUNT) for f in contracts.table(TABLE).fields if f.name.startswith(_COUNT)]
+    return [c for c in columns if c not in _NOT_A_CHANNEL]
+
+
+def build(rows: DataFrame, *, as_of_at: datetime, policy: Mapping[str, Any]) -> DataFrame:
+    """The view from ``current_rows``, of everything that occurred before ``as_of_at`` (aware); ``policy`` is
+    ``gold.contacts``. Columns and order are those of the contract; anonymous rows are left out.
+    """
+    from pyspark.sql import functions as F  # noqa: N812
+
+    until = F.lit(as_of_at)
+    known = rows.where((F.col("occurred_at") < until) & F.col("customer_id").isNotNull())
+    spoken = customer_rows(known)
+    found = repeats(
+        contacts(spoken, session_gap_s=policy["session_gap_s"]), within_days=policy["repeat_within_days"]
+    )
+    in_window = F.col("started_at") >= until - F.expr(f"INTERVAL {int(policy['window_days'])} DAYS")
+    view = (
+        _measures(known)
+        .join(_spoken(spoken), on="customer_id", how="left")
+        .join(_contacts(found, in_window), on="customer_id", how="left")
+        .join(_preferred(found.where(in_window)), on="customer_id", how="left")
+        .withColumn("as_of_at", until)
+    )
+    columns = contracts.table(TABLE).fields
+    # No contact is a fact (0), no score is not (a mean of nothing stays NULL through its count of 0).
+    return view.select(*[F.coalesce(f.name, F.lit(0)).alias(f.name) if f.type == "long" else f.name for f in columns])
+
+
+def _measures(known: DataFrame) -> DataFrame:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    scored = F.col("score_corrected").isNotNull() & (F.col("score_scale_max") > 0)
+    parts = F.when(scored, F.round(F.col("score_corrected") / F.nullif("score_scale_max", F.lit(0.0)) * 10000))
+    waited_ms = F.round(F.col("response_time_corrected_s") * 1000)
+    stated = F.when(F.col("outcome").isNotNull(), F.struct("occurred_at", "raw_topic", "raw_partition", "raw_offset"))
+    linked = F.max(F.when(F.col("identity_status") == "linked", 1).otherwise(0)) == 1
+    return known.groupBy("customer_id").agg(
+        F.when(linked, "linked").otherwise("provisional").alias("identity_status"),
+        F.max_by("outcome", stated).alias("last_outcome"),
+        F.count(parts).alias("csat_count"),
+        F.sum(parts.cast("long")).alias("csat_sum_bp"),
+        F.count(waited_ms).alias("response_count"),
+        F.sum(waited_ms.cast("long")).alias("response_sum_ms"),
+    )
+
+
+def _spoken(spoken: DataFrame) -> DataFrame:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    session = F.when(F.col("session_id").isNotNull(), F.struct("channel", "account", "session_id"))
+    kinds = [("consultation", "consultations"), ("complaint", "complaints"), ("feedback", "feedbacks")]
+    of_kind = {kind: F.when(F.col("kind") == kind, F.col("occurred_at")) for kind, _ in kinds}
+    return spoken.groupBy("customer_id").agg(
+        F.count(F.lit(1)).alias("customer_messages"),
+        F.count_distinct(session).alias("sessions"),
+        *[F.count(of_kind[kind]).alias(column) for kind, column in kinds],
+        *[F.max(of_kind[kind]).alias(f"last_{kind}_at") for kind, _ in kinds],
+    )
+
+
+def _contacts(found: DataFrame, in_window: Any) -> DataFrame:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    return found.groupBy("customer_id").agg(
+        F.min("started_at").alias("first_contact_at"),
+        F.max("ended_at").alias("last_contact_at"),
+        F.max_by("channel", F.struct("ended_at", "started_at", "channel")).alias("last_channel"),
+        F.count_distinct("channel").alias("channels"),
+        F.count(F.lit(1)).alias("contacts"),
+        *[F.count_if(F.col("channel") == c).alias(_COUNT + c) for c in contact_channels()],
+        F.count_if(in_window).alias("contacts_in_window"),
+        F.count_if("is_repeat").alias("repeat_contacts"),
+    )
+
+
+def _preferred(found: DataFrame) -> DataFrame:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    each = found.groupBy("customer_id", "channel").agg(
+        F.count(F.lit(1)).alias("n"), F.max("ended_at").alias("newest")
+    )
+    best = F.max_by("channel", F.struct("n", "newest", "channel"))
+    return each.groupBy("customer_id").agg(best.alias("preferred_channel"))
