@@ -1,0 +1,62 @@
+"""The customer ID of a batch: linked by the map, else a provisional name, else none."""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from pipelines.identity.index import IdentityIndex
+
+_PREFIX = "p_"
+_HEX_DIGITS = 24
+
+
+def provisional_id(tokens: Mapping[str, pl.Series], order: list[str]) -> pl.Series:
+    """A name for a customer nobody has linked yet, made of the best token at hand; NULL where there is none.
+
+    The same identifier gives the same name on every channel and day, and it is never rewritten: a later link says
+    which customer it was.
+
+    >>> provisional_id({"phone": pl.Series(["ph1_" + "ab" * 16, None])}, ["unionid", "phone"]).to_list()
+    ['p_abababababababababababab', None]
+    """
+    at_hand = [tokens[kind].alias(kind) for kind in order if kind in tokens]
+    if not at_hand:
+        raise ValueError(f"No token column of the provisional order {order} is given.")
+    best = pl.DataFrame(at_hand).select(pl.coalesce(pl.all()).alias("customer_id"))
+    tail = pl.col("customer_id").str.tail(32).str.head(_HEX_DIGITS)
+    return best.select((pl.lit(_PREFIX) + tail).alias("customer_id")).to_series()
+
+
+def join_customers(
+    tokens: Mapping[str, pl.Series], index: IdentityIndex, *, precedence: list[str], provisional: list[str]
+) -> pl.DataFrame:
+    """customer_id and identity_status (linked, provisional, anonymous) of each row.
+
+    The first identifier of `precedence` that has a link decides; the others are not asked.
+
+    >>> index = IdentityIndex()
+    >>> index.apply(["ph1_" + "0" * 32], ["c_1"])
+    >>> phones = pl.Series(["ph1_" + "0" * 32, "ph1_" + "1" * 32, None], dtype=pl.String)
+    >>> join_customers({"phone": phones}, index, precedence=["phone"], provisional=["phone"]).rows()
+    [('c_1', 'linked'), ('p_111111111111111111111111', 'provisional'), (None, 'anonymous')]
+    """
+    rows = len(next(iter(tokens.values())))
+    linked = pl.Series("customer_id", [None] * rows, dtype=pl.String)
+    for kind in precedence:
+        column = tokens.get(kind)
+        if column is None or column.null_count() == rows:
+            continue
+        open_rows = (linked.is_null() & column.is_not_null()).arg_true()
+        if len(open_rows) == 0:
+            continue
+        found = index.lookup(column.gather(open_rows))
+        linked = linked.scatter(open_rows, found)
+    frame = pl.DataFrame({"linked": linked, "named": provisional_id(tokens, provisional)})
+    status = (
+        pl.when(pl.col("linked").is_not_null())
+        .then(pl.lit("linked"))
+        .when(pl.col("named").is_not_null())
+        .then(pl.lit("provisional"))
+        .otherwise(pl.lit("anonymous"))
+    )
+    return frame.select(pl.coalesce("linked", "named").alias("customer_id"), status.alias("identity_status"))
