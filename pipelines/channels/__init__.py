@@ -7,14 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipelines.channels import app, complaint_site, ticket_system, web_chat
+from pipelines.channels import (
+    app,
+    complaint_site,
+    email,
+    live_video,
+    mini_program,
+    phone,
+    service_center,
+    sms,
+    social,
+    store,
+    ticket_system,
+    web_chat,
+    wechat,
+    wecom,
+)
 from pipelines.channels.interaction import Interaction, Reject
 
 Parser = Callable[..., Interaction | Reject]
 
 PARSERS: dict[str, Parser] = {
+    "phone": phone.parse,
     "app": app.parse,
+    "mini_program": mini_program.parse,
+    "wechat": wechat.parse,
+    "wecom": wecom.parse,
     "web_chat": web_chat.parse,
+    "email": email.parse,
+    "social": social.parse,
+    "live_video": live_video.parse,
+    "sms": sms.parse,
+    "store": store.parse,
+    "service_center": service_center.parse,
     "complaint_site": complaint_site.parse,
     "ticket_system": ticket_system.parse,
 }
