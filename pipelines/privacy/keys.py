@@ -13,7 +13,7 @@ ENVIRONMENT_VARIABLE = "KEFULAKE_MASTER_KEY"
 KEY_BYTES = 32
 
 
-class MasterKeyError(Exception):
+class MasterKeyError(RuntimeError):
     """The master key is missing, readable by others, or malformed; the message says what to do."""
 
 

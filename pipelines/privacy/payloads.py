@@ -13,7 +13,7 @@ _NONCE_BYTES = 12
 _INFO = "payload"
 
 
-class PayloadError(Exception):
+class PayloadError(ValueError):
     """Sealed bytes cannot be opened; the message says why."""
 
 

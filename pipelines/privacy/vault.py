@@ -18,7 +18,7 @@ _NONCE_BYTES = 12
 _INFO = "vault/wrap"
 
 
-class VaultError(Exception):
+class VaultError(ValueError):
     """An entry cannot be opened; the message says why."""
 
 
