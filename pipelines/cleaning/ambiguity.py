@@ -65,16 +65,15 @@ def ambiguous_complaint(
     if len(rows) == 0:
         return verdicts
     said = without_invisible(subject[rows].fill_null("") + "\n" + text[rows].fill_null("")).str.to_lowercase()
-    frame = pl.DataFrame({"said": said, "size": said.str.len_chars()}).with_columns(
-        pl.col("said").str.contains(_any_of(tuple(problem_words))).alias("placed")
-    )
+    open_rows = (~said.str.contains(_any_of(tuple(problem_words))) & (said != "")).arg_true()
+    if len(open_rows) == 0:  # the ordinary batch: every complaint names its problem
+        return verdicts
+    frame = said.gather(open_rows).to_frame("said").with_columns(pl.col("said").str.len_chars().alias("size"))
     praised = pl.col("said").str.replace_all(_negated(tuple(negations), tuple(praise_words)), "")
     reason = (
-        pl.when(pl.col("placed") | (pl.col("size") == 0))
-        .then(None)
-        .when(praised.str.contains(_any_of(tuple(praise_words))) & (pl.col("size") <= praise_max_chars))
+        pl.when(praised.str.contains(_any_of(tuple(praise_words))) & (pl.col("size") <= praise_max_chars))
         .then(pl.lit("complaint.contradictory"))
         .when(pl.col("size") < min_chars)
         .then(pl.lit("complaint.vague"))
     )
-    return verdicts.scatter(rows, frame.select(reason.alias("reason")).to_series())
+    return verdicts.scatter(rows.gather(open_rows), frame.select(reason.alias("reason")).to_series())
