@@ -72,17 +72,15 @@ def create_app(settings: Settings, *, clock_s: Callable[[], float] = time.time) 
 
 
 def _add_routes(app: FastAPI) -> None:
-    @app.post("/collect/{channel}")
-    async def collect(channel: str, request: Request) -> Response:
+    async def collect(request: Request) -> Response:
         return await app.state.door.answer(request)
 
-    @app.post("/collect/{channel}/batch")
-    async def collect_batch(channel: str, request: Request) -> Response:
+    async def collect_batch(request: Request) -> Response:
         return await app.state.door.answer(request, batch=True)
 
-    @app.get("/collect/{channel}")
-    async def echo(channel: str, request: Request) -> Response:
-        return await app.state.door.answer(request)
+    # As plain routes: there is nothing in them for FastAPI to inject or validate, and that costs 30 µs a message.
+    app.add_route("/collect/{channel}", collect, methods=["GET", "POST"])
+    app.add_route("/collect/{channel}/batch", collect_batch, methods=["POST"])
 
     @app.get("/healthz")
     async def healthz() -> Response:

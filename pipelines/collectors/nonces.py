@@ -1,4 +1,7 @@
-"""Which nonces were used, for which bytes: kept in SQLite until the signature they belong to is no longer valid.
+"""Which nonces were used, for which bytes: kept until the signature they belong to is no longer valid.
+
+In memory for the question, in SQLite for the next start: asked for every message, SQLite took 150 µs beside its own
+writer, a dictionary 1 µs. At 1,000 messages a second and a window of 300 s that is about 300,000 entries, 90 MB.
 
 A nonce counts as used only when Kafka has acknowledged the message. The row is committed after the acknowledgement and
 before the 2xx, so a gateway killed between the two forgets that one nonce: the sender, who saw no 2xx, tries again and
@@ -27,6 +30,14 @@ GROUP_COMMIT_ROWS = 1000
 EXPIRE_ROWS_PER_COMMIT = 5000
 
 
+class Used(NamedTuple):
+    """What was delivered under a nonce: the bytes' digest and, of a batch only partly acknowledged, the lines done."""
+
+    digest: bytes
+    expires_at_s: float
+    lines: bytes | None
+
+
 class Claim(NamedTuple):
     """One request's hold on a nonce, and what an earlier request with it and the same bytes has already delivered."""
 
@@ -47,7 +58,7 @@ class Nonces:
         self._path = path
         self._clock_s = clock_s
         self._in_flight: dict[bytes, asyncio.Future[None]] = {}
-        self._to_store: queue.SimpleQueue[tuple[Claim, bytes | None, asyncio.Future[None]] | None] = queue.SimpleQueue()
+        self._to_store: queue.SimpleQueue[tuple[bytes, Used, asyncio.Future[None]] | None] = queue.SimpleQueue()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._writer = self._open()
@@ -56,7 +67,11 @@ class Nonces:
             log.exception("the memory of nonces %s is damaged; it is kept as %s and a new one begun", path, aside)
             path.replace(aside)
             self._writer = self._open()
-        self._reader = sqlite3.connect(path, isolation_level=None)
+        rows = self._writer.execute(
+            "SELECT key, digest, expires_at_s, lines FROM nonces WHERE expires_at_s >= ? ORDER BY expires_at_s",
+            (clock_s(),),
+        )
+        self._used: dict[bytes, Used] = {key: Used(*rest) for key, *rest in rows}
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._store_forever, name="nonces", daemon=True)
         self._thread.start()
@@ -91,23 +106,34 @@ class Nonces:
             mine.set_result(None)
 
     def _seen(self, key: bytes, digest: bytes, expires_at_s: float) -> Claim:
-        query = "SELECT digest, lines FROM nonces WHERE key = ? AND expires_at_s >= ?"
-        row = self._reader.execute(query, (key, self._clock_s())).fetchone()
-        if row is None:
+        used = self._used.get(key)
+        if used is None or used.expires_at_s < self._clock_s():
             return Claim(key, digest, expires_at_s)
-        if row[0] != digest:
+        if used.digest != digest:
             raise Refusal("nonce.reused")
-        if row[1] is None:
+        if used.lines is None:
             return Claim(key, digest, expires_at_s, everything=True)
-        return Claim(key, digest, expires_at_s, lines=frozenset(_unpacked(row[1])))
+        return Claim(key, digest, expires_at_s, lines=frozenset(_unpacked(used.lines)))
+
+    def _forget_expired(self) -> None:
+        """Drop from the oldest on; as no entry lives longer than two windows, one waits at most a window behind it."""
+        now_s = self._clock_s()
+        while self._used:
+            oldest = next(iter(self._used))
+            if self._used[oldest].expires_at_s >= now_s:
+                return
+            del self._used[oldest]
 
     async def used(self, claim: Claim, lines: frozenset[int] | None = None) -> None:
         """Remember that Kafka acknowledged the message, or of a batch so far only these ``lines``; returns when stored.
 
-        A store that fails (disk full) is logged and nothing else: the record is safe in Kafka, so the sender gets 2xx.
+        A store that fails (disk full) is logged: the record is safe in Kafka and its nonce in memory, so 2xx is right.
         """
+        self._forget_expired()
+        used = Used(claim.digest, claim.expires_at_s, None if lines is None else _packed(lines))
+        self._used[claim.key] = used
         stored = self._loop.create_future()
-        self._to_store.put((claim, None if lines is None else _packed(lines), stored))
+        self._to_store.put((claim.key, used, stored))
         await stored
 
     def _store_forever(self) -> None:
@@ -119,9 +145,9 @@ class Nonces:
             closing = None in items
             work = [item for item in items if item is not None]
             try:
-                self._commit([(c.key, c.digest, c.expires_at_s, lines) for c, lines, _ in work])
+                self._commit([(key, *used) for key, used, _ in work])
             except sqlite3.Error:
-                log.exception("%d nonces not stored in %s: a retry of them makes a duplicate", len(work), self._path)
+                log.exception("%d nonces not stored in %s: a restart will have forgotten them", len(work), self._path)
             if work:
                 self._loop.call_soon_threadsafe(_resolve, [stored for _, _, stored in work])
 
@@ -140,14 +166,13 @@ class Nonces:
 
     def count(self) -> int:
         """Nonces remembered right now."""
-        return self._reader.execute("SELECT count(*) FROM nonces").fetchone()[0]
+        return len(self._used)
 
     def close(self) -> None:
         """Store what is queued and close the file."""
         self._to_store.put(None)
         self._thread.join()
         self._writer.close()
-        self._reader.close()
 
 
 def _resolve(stored: list[asyncio.Future[None]]) -> None:
