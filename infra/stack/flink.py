@@ -24,9 +24,9 @@ from infra.stack.files import write_if_changed
 from infra.stack.settings import Settings
 
 SLOTS = 4
-# All in MB. Together 2.3 GB at most: RocksDB and the Python workers share `managed`, a quarter of it a slot.
+# All in MB. Together 2.5 GB at most: RocksDB and the Python workers share `managed`, a quarter of it a slot.
 JOBMANAGER_HEAP, JOBMANAGER_OFF_HEAP = 448, 64
-FRAMEWORK_HEAP, TASK_HEAP, FRAMEWORK_OFF_HEAP, TASK_OFF_HEAP = 128, 512, 128, 128
+FRAMEWORK_HEAP, TASK_HEAP, FRAMEWORK_OFF_HEAP, TASK_OFF_HEAP = 128, 768, 128, 128
 NETWORK, MANAGED, METASPACE = 128, 768, 256
 
 _LOG4J = """\

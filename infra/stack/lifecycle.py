@@ -42,6 +42,7 @@ def up(settings: Settings, *, only: list[str] | None, extra: list[str] | None, t
         chosen = select(settings, only, extra)
         for folder in (settings.logs, settings.lake, settings.checkpoints, settings.savepoints, settings.job_records):
             folder.mkdir(parents=True, exist_ok=True)
+        private_folder(settings.home)
         keys.ensure_master_key(settings)
         running = {name for name, info in supervisor.states(settings).items() if info["statename"] in RUNNING}
         if not running:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from infra.stack import flink, kafka, topics
+from infra.stack import flink, kafka, mariadb, topics
 from infra.stack.settings import Settings
 
 
@@ -89,6 +89,18 @@ PROGRAMS: tuple[Program, ...] = (
             "Flink data exchange": s.ports.flink_taskmanager_data,
         },
         health=flink.taskmanager_health,
+    ),
+    Program(
+        name="mariadb",
+        stage=1,
+        stop_turn=3,
+        prepare=mariadb.prepare,
+        command=mariadb.command,
+        environment=mariadb.environment,
+        ports=lambda s: {"MariaDB": s.ports.mariadb},
+        health=mariadb.health,
+        wanted=lambda s: s.own_mariadb,
+        stop_limit_s=30,
     ),
 )
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Iterable
@@ -19,31 +17,14 @@ from pathlib import Path
 from supervisor.xmlrpc import SupervisorTransport
 
 from infra.stack import processes
-from infra.stack.files import private_folder, write_atomic
+from infra.stack.files import write_atomic
 from infra.stack.programs import Program
 from infra.stack.settings import PROJECT_ROOT, Settings
-
-LONGEST_SOCKET_PATH = 100  # sun_path holds 108 bytes, and supervisord binds to a longer temporary name first
+from infra.stack.sockets import socket_folder
 
 
 class SupervisorDown(RuntimeError):
     """No supervisor answers for this home."""
-
-
-def socket_folder(settings: Settings) -> Path:
-    """A private folder whose sockets have a short enough path: run/, else one in the temporary folder.
-
-    The choice depends on the home only, so every command finds the same one.
-    """
-    if len(str(settings.run / "supervisor.sock.12345678")) < LONGEST_SOCKET_PATH:
-        return private_folder(settings.run)
-    digest = hashlib.sha256(str(settings.home).encode()).hexdigest()[:12]
-    folder = Path(tempfile.gettempdir()) / f"kefulake-{os.getuid()}-{digest}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to someone else; set TMPDIR or a shorter KEFULAKE_HOME")
-    write_atomic(settings.run / "socket-folder", f"{folder}\n")
-    return folder
 
 
 def socket_path(settings: Settings) -> Path:
