@@ -58,8 +58,8 @@ def credentials(account: Account, incoming: Incoming, *, now_s: float, window_s:
         given = incoming.headers.get(signatures.SIGNATURE_HEADER)
     else:
         timestamp, nonce = incoming.query.get("timestamp"), incoming.query.get("nonce")
-        given = incoming.query.get("msg_signature" if account.aes_key else "signature")
-        if account.aes_key and not given and incoming.query.get("signature"):
+        given = incoming.query.get("msg_signature") or incoming.query.get("signature")
+        if account.aes_key and incoming.method == "POST" and given and "msg_signature" not in incoming.query:
             raise Refusal("envelope.missing")
     if not given:
         raise Refusal("signature.missing")

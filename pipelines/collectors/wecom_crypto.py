@@ -31,13 +31,12 @@ def aes_key(encoding_aes_key: str) -> bytes:
     Raises:
         ValueError: it is not what the platform's console shows.
     """
+    if len(encoding_aes_key) != 43:
+        raise ValueError("EncodingAESKey must have 43 characters")
     try:
-        key = base64.b64decode(encoding_aes_key + "=")
+        return base64.b64decode(encoding_aes_key + "=", validate=True)
     except binascii.Error as error:
         raise ValueError("EncodingAESKey is not base64") from error
-    if len(encoding_aes_key) != 43 or len(key) != 32:
-        raise ValueError("EncodingAESKey must have 43 characters")
-    return key
 
 
 def ciphertext_of(body: bytes) -> str | None:
