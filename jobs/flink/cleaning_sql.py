@@ -59,13 +59,13 @@ def insert_outputs(feedback_window_us: int) -> str:
     repeated = f"(previous IS NOT NULL AND ABS(occurred_us - {previous_us}) <= {int(feedback_window_us)})"
     return f"""
 INSERT INTO {OUTPUTS}
-SELECT topic, CAST(record_key AS BYTES), record
+SELECT topic, CAST(record_key AS BYTES), CAST(record AS BYTES)
 FROM ordered WHERE first_ref = raw_ref AND feedback_key IS NULL
 UNION ALL
 SELECT 'quarantine.duplicates', CAST(raw_ref AS BYTES), {_duplicate("event_id", "first_ref", 0)}
 FROM ordered WHERE first_ref <> raw_ref
 UNION ALL
-SELECT topic, CAST(record_key AS BYTES), record
+SELECT topic, CAST(record_key AS BYTES), CAST(record AS BYTES)
 FROM feedback_in_order WHERE NOT {repeated}
 UNION ALL
 SELECT 'quarantine.duplicates', CAST(record_key AS BYTES), {_duplicate("feedback.repeated", "previous", 1)}
@@ -81,6 +81,6 @@ def _duplicate(rule: str, reference: str, start: int) -> str:
     """JSON bytes of a duplicate: the head from the function, then the coordinates ``topic|partition|offset``."""
     topic, partition, offset = (f"SPLIT_INDEX({reference}, '|', {start + i})" for i in range(3))
     return (
-        f"CAST(duplicate_head || ',\"rule\":\"{rule}\",\"duplicate_of_topic\":\"' || {topic} || "
+        f'CAST(duplicate_head || \',"rule":"{rule}","duplicate_of_topic":"\' || {topic} || '
         f"'\",\"duplicate_of_partition\":' || {partition} || ',\"duplicate_of_offset\":' || {offset} || '}}' AS BYTES)"
     )

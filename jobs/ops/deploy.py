@@ -1,0 +1,162 @@
+"""``kefulake deploy JOB``: start a Flink job, or replace it by its changed form with nothing lost and nothing twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from infra.stack import flink, flink_jobs, flink_records
+from infra.stack.files import write_json
+from infra.stack.flink_records import RUNNING, STOPPED, JobRecord
+from infra.stack.settings import PROJECT_ROOT, Settings
+from jobs.ops.job_plan import differences, state_signature
+
+JOBS = {"clean_interactions": "jobs/flink/clean_interactions.py"}
+RUNNING_WAIT_S = 120
+EXPLAIN_LIMIT_S = 180
+_PROGRESS = Console(stderr=True)
+
+
+class Refused(RuntimeError):
+    """The deployment was not made; the message says why and what to do. What ran before runs on."""
+
+
+def command(
+    job: Annotated[str, typer.Argument(help=f"One of: {', '.join(JOBS)}.")],
+    parallelism: Annotated[int, typer.Option(help="Parallel workers; 2 on two cores.", min=1, max=128)] = 2,
+    checkpoint_s: Annotated[float, typer.Option(help="Seconds between checkpoints, and so between commits.")] = 5.0,
+    bundle_ms: Annotated[int, typer.Option(help="Longest wait for a Python batch to fill, in ms.")] = 50,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the job with a savepoint and leave it stopped.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the state can be carried over.")] = False,
+) -> None:
+    """Start a Flink job, or replace it by its changed form with nothing lost.
+
+    A running job is stopped with a savepoint and resumed from it. A change that its state cannot follow is refused
+    before anything stops.
+    """
+    settings = Settings.load()
+    try:
+        if job not in JOBS:
+            raise Refused(f"There is no job {job!r}; there are: {', '.join(JOBS)}.")
+        if stop:
+            rows = stop_job(settings, job)
+        else:
+            arguments = ["--bootstrap", settings.bootstrap, "--keys-file", str(settings.keys_file)]
+            arguments += ["--parallelism", str(parallelism), "--checkpoint-s", str(checkpoint_s)]
+            arguments += ["--bundle-ms", str(bundle_ms)]
+            wanted = JobRecord(job, JOBS[job], arguments, parallelism)
+            rows = deploy(settings, wanted, check_only=check)
+    except (Refused, flink_jobs.SubmitFailed, flink_jobs.StopFailed, flink_records.LockBusy, OSError) as error:
+        typer.echo(f"kefulake deploy: {error}", err=True)
+        raise typer.Exit(1) from error
+    table = Table("what", "value", title=f"{job}")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def deploy(settings: Settings, wanted: JobRecord, *, check_only: bool = False) -> list[tuple[str, str]]:
+    """Bring ``wanted`` to run; rows of what happened.
+
+    Raises:
+        Refused: the state of the deployed job cannot be carried over, or the new job did not reach RUNNING.
+        SubmitFailed, StopFailed: Flink refused; LockBusy: another deployment is under way; OSError: Flink is down.
+    """
+    began = time.monotonic()
+    with _PROGRESS.status(f"planning {wanted.name}"):
+        signature = state_signature(explain(settings, wanted))
+    before = flink_records.load(settings, wanted.name)
+    changed = differences(_deployed_signature(settings, wanted.name), signature) if before else []
+    if changed:
+        listed = "\n  ".join(changed)
+        raise Refused(
+            f"the state of {wanted.name} cannot be carried over into this version; nothing was stopped.\n  {listed}\n"
+            "Keep the operators' keys and aggregates, or deploy the change as a job of another name."
+        )
+    if check_only:
+        return [("state", "can be carried over" if before else "none yet: the job was never deployed")]
+    with flink_records.locked(settings, wanted.name, wait_s=60) as lock:
+        before = flink_records.load(settings, wanted.name)
+        savepoint = _stop_running(settings, wanted.name, before)
+        record = replace(wanted, runs=before.runs if before else [], desired=RUNNING)
+        restore_from = savepoint or (flink_jobs.latest_checkpoint(settings, record) if record.runs else None)
+        write_json(_signature_file(settings, wanted.name), signature)
+        with _PROGRESS.status(f"submitting {wanted.name}"):
+            job_id = flink_jobs.submit(settings, flink_records.save(settings, record), restore_from, lock)
+    with _PROGRESS.status(f"waiting for {wanted.name} to run"):
+        _await_running(settings, job_id)
+    origin = restore_from or "nothing: the earliest raw messages"
+    took = f"{time.monotonic() - began:.1f} s"
+    return [("job id", job_id), ("resumed from", origin), ("state", "RUNNING"), ("took", took)]
+
+
+def stop_job(settings: Settings, name: str) -> list[tuple[str, str]]:
+    """Stop a job with a savepoint and note that it is meant to stay stopped."""
+    with flink_records.locked(settings, name, wait_s=60):
+        record = flink_records.load(settings, name)
+        if record is None:
+            raise Refused(f"{name} was never deployed here.")
+        flink_records.save(settings, replace(record, desired=STOPPED))
+        savepoint = _stop_running(settings, name, record)
+    return [("state", "stopped"), ("savepoint", savepoint or "none: it was not running")]
+
+
+def explain(settings: Settings, wanted: JobRecord) -> str:
+    """The planner's text for the job as it is now; nothing is started. Raises Refused where it cannot be planned."""
+    client = subprocess.run(
+        [sys.executable, str(PROJECT_ROOT / wanted.script), *wanted.args, "--explain"],
+        cwd=PROJECT_ROOT,
+        env=os.environ | flink.environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=EXPLAIN_LIMIT_S,
+        check=False,
+    )
+    if client.returncode != 0:
+        raise Refused(f"{wanted.name} cannot be planned; nothing was stopped.\n{client.stderr.strip()[-1500:]}")
+    return client.stdout
+
+
+def _stop_running(settings: Settings, name: str, record: JobRecord | None) -> str | None:
+    running = flink_jobs.running_job(settings, name)
+    if running is None:
+        return None
+    if record is None:
+        raise Refused(f"a job named {name} runs ({running.job_id}) that was not deployed from here; stop it first.")
+    with _PROGRESS.status(f"stopping {name} with a savepoint"):
+        return flink_jobs.stop_with_savepoint(settings, running.job_id)
+
+
+def _signature_file(settings: Settings, name: str) -> Path:
+    return settings.job_records / f"{name}.state-signature"
+
+
+def _deployed_signature(settings: Settings, name: str) -> list[str]:
+    try:
+        return json.loads(_signature_file(settings, name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise Refused(f"{error.filename} is missing: what {name} keeps in its state is not known.") from error
+
+
+def _await_running(settings: Settings, job_id: str) -> None:
+    deadline = time.monotonic() + RUNNING_WAIT_S
+    while time.monotonic() < deadline:
+        told = flink.rest(settings, f"/jobs/{job_id}")
+        states = {vertex["status"] for vertex in told["vertices"]}
+        if told["state"] == "RUNNING" and states == {"RUNNING"}:
+            return
+        if told["state"] in flink_jobs.TERMINAL:
+            raise Refused(f"the job ended as {told['state']}: {flink_jobs.failure(settings, job_id)}")
+        time.sleep(0.3)
+    reason = flink_jobs.failure(settings, job_id) or "no failure reported; see the task manager's log"
+    raise Refused(f"the job did not come to run within {RUNNING_WAIT_S} s: {reason}")

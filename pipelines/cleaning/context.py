@@ -1,0 +1,46 @@
+"""What cleaning needs to know besides the message: thresholds, keys, the identity map, the baselines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines import contracts
+from pipelines.cleaning.outliers import Baselines
+from pipelines.identity.index import IdentityIndex
+from pipelines.privacy.keys import MasterKey
+from pipelines.privacy.payloads import PayloadSealer
+from pipelines.privacy.tokens import Tokeniser
+from pipelines.privacy.vault import VaultWriter
+
+
+@dataclass
+class CleaningContext:
+    """One worker's context. ``reset`` makes it forget what a failed transaction may have lost."""
+
+    policies: dict[str, dict[str, Any]]
+    tokeniser: Tokeniser
+    vault: VaultWriter
+    sealer: PayloadSealer
+    identity: IdentityIndex = field(default_factory=IdentityIndex)
+    baselines: Baselines = field(default_factory=lambda: Baselines.from_policy(contracts.policy("outliers")))
+
+    @classmethod
+    def create(cls, key: MasterKey) -> CleaningContext:
+        """A context with the policies of ``schemas/policies`` and an empty identity map."""
+        names = ("cleaning", "outliers", "privacy", "identity")
+        policies = {name: contracts.policy(name) for name in names}
+        limits = policies["privacy"]["tokens"]
+        vault = VaultWriter(key, known_tokens=limits["known_tokens"])
+        tokeniser = Tokeniser(
+            key,
+            placeholders=policies["identity"]["placeholders"],
+            cache_values=limits["cache_values"],
+            on_new=vault.add,
+        )
+        return cls(policies, tokeniser, vault, PayloadSealer(key))
+
+    def reset(self) -> None:
+        """Forget which tokens were made and emitted: they are made and emitted again."""
+        self.tokeniser.reset()
+        self.vault.reset()
