@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import shutil
 import struct
 import time
 from collections.abc import Iterator
@@ -146,3 +147,19 @@ def resume_point(settings: Settings, record: JobRecord) -> str | None:
             return str(snapshot)
         return run.restored_from
     return None
+
+
+def prune(settings: Settings, record: JobRecord) -> list[str]:
+    """Deletes snapshots of runs older than the last two, once the newest has one of its own; returns the job ids.
+
+    A run's first own checkpoint holds all it needs (Flink's NO_CLAIM), so nothing refers to older runs any more.
+    """
+    if len(record.runs) <= 2 or newest_snapshot(settings, record.runs[0].job_id) is None:
+        return []
+    gone = []
+    for run in record.runs[2:]:
+        for folder in (settings.checkpoints / run.job_id, savepoint_folder(settings, run.job_id)):
+            if folder.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                gone.append(run.job_id)
+    return gone

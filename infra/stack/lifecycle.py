@@ -129,6 +129,8 @@ def _stop_supervised(settings: Settings, tell: Progress) -> None:
         turn = [program for program in group if states[program.name]["statename"] not in ("STOPPED", "EXITED", "FATAL")]
         for program in turn:
             tell(program.name, "stopping")
+            if states[program.name]["statename"] == "RUNNING":
+                program.before_stop(settings)
             with _ignore_fault("NOT_RUNNING"):
                 proxy.supervisor.stopProcess(program.name, False)
         for program in turn:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from infra.stack import flink, kafka, mariadb, topics
+from infra.stack import flink, flink_jobs, health, kafka, mariadb, topics
 from infra.stack.settings import Settings
 
 
@@ -27,7 +28,8 @@ class Program:
     """One supervised part.
 
     stage: parts start stage by stage, each waiting for the one before. stop_turn: lower ones stop first.
-    prepare: idempotent, before the first start (configuration, formatting). after: once it is healthy (topics, users).
+    prepare: idempotent, before the first start (configuration, formatting). after: once it is healthy (topics).
+    before_stop: while it still runs.
     ports: what for → port. health: None when fine, else why not. wanted: False where a server of your own replaces it.
     """
 
@@ -37,6 +39,7 @@ class Program:
     command: Callable[[Settings], list[str]]
     prepare: Callable[[Settings], None] = _nothing
     after: Callable[[Settings], None] = _nothing
+    before_stop: Callable[[Settings], None] = _nothing
     environment: Callable[[Settings], dict[str, str]] = _no_environment
     ports: Callable[[Settings], dict[str, int]] = _no_ports
     health: Callable[[Settings], str | None] = _nothing
@@ -44,11 +47,19 @@ class Program:
     start_limit_s: float = 90
     stop_limit_s: int = 20
     optional: bool = False
+    module: str | None = None
 
 
 def service(name: str, module: str, **options: object) -> Program:
     """A Python service of our own, run as a module by this interpreter."""
-    return Program(name=name, stage=2, stop_turn=1, command=lambda settings: [sys.executable, "-m", module], **options)
+    return Program(
+        name=name,
+        stage=2,
+        stop_turn=1,
+        module=module,
+        command=lambda settings: [sys.executable, "-m", module],
+        **options,
+    )
 
 
 PROGRAMS: tuple[Program, ...] = (
@@ -77,6 +88,7 @@ PROGRAMS: tuple[Program, ...] = (
             "Flink blob server": s.ports.flink_blob,
         },
         health=flink.jobmanager_health,
+        before_stop=flink_jobs.stop_all_with_savepoint,
     ),
     Program(
         name="flink-taskmanager",
@@ -102,6 +114,17 @@ PROGRAMS: tuple[Program, ...] = (
         wanted=lambda s: s.own_mariadb,
         stop_limit_s=30,
     ),
+    service("job-keeper", "jobs.services.job_keeper"),
+    service(
+        "gateway",
+        "jobs.services.gateway",
+        ports=lambda s: {"gateway": s.ports.gateway},
+        health=lambda s: health.http(f"{s.gateway_url}/healthz"),
+    ),
+    service("tiering", "jobs.services.tiering"),
+    service("serving-writer", "jobs.services.serving_writer"),
+    service("balance", "jobs.services.balance"),
+    service("metrics", "jobs.services.metrics", ports=lambda s: {"metrics": s.ports.metrics}),
 )
 
 
@@ -123,4 +146,5 @@ def select(settings: Settings, only: list[str] | None = None, extra: list[str] |
         for program in PROGRAMS
         if (program.name in only if only else not program.optional) or program.name in (extra or [])
     ]
+    chosen = [p for p in chosen if p.module is None or importlib.util.find_spec(p.module)]  # while we build
     return sorted((p for p in chosen if p.wanted(settings)), key=lambda program: program.stage)
