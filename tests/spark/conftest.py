@@ -27,6 +27,10 @@ def spark(settings):
     from jobs.spark.session import spark_session
 
     session = spark_session("tests", settings)
+    # Cases are a dozen rows: planning, compiling and scheduling is all they cost.
+    session.conf.set("spark.sql.shuffle.partitions", "1")
+    session.conf.set("spark.sql.codegen.wholeStage", "false")
+    session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
     yield session
     session.stop()
 

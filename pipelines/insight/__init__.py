@@ -1,0 +1,1 @@
+"""What customers want: rules over text that need no engine."""
