@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyflink.table import DataTypes
@@ -26,7 +27,6 @@ RESULT_TYPE = DataTypes.ROW(
     ]
 )
 MAX_ATTEMPT = 1000
-POLL_S = 1.0
 
 
 class CleanMessage(ScalarFunction):
@@ -46,23 +46,24 @@ class CleanMessage(ScalarFunction):
 
         # One thread: two workers, a broker and a task manager share the cores, and a pool of its own only adds queues.
         os.environ["POLARS_MAX_THREADS"] = "1"
+        from pipelines.cleaning import baseline_records
         from pipelines.cleaning.context import CleaningContext
-        from pipelines.identity.following import apply_baselines, apply_links
+        from pipelines.identity import map_records
         from pipelines.io.compacted_tail import CompactedTail
         from pipelines.privacy.keys import MasterKey
 
         self._context = context = CleaningContext.create(MasterKey.load(self._keys_file))
-        self._tails = [
-            CompactedTail(self._bootstrap, "identity.map", lambda changes: apply_links(context.identity, changes)),
-            CompactedTail(self._bootstrap, "policy.baselines", lambda c: apply_baselines(context.baselines, c)),
+        self._followed = [
+            (CompactedTail(self._bootstrap, "identity.map"), partial(map_records.feed, context.identity)),
+            (CompactedTail(self._bootstrap, "policy.baselines"), partial(baseline_records.feed, context.baselines)),
         ]
-        for tail in self._tails:
-            tail.load_to_end()
-        self._next_poll = time.monotonic() + POLL_S
+        for tail, feed in self._followed:
+            for records in tail.load_to_end():
+                feed(records)
 
     def close(self) -> None:
         """Ends the consumers of the compacted topics."""
-        for tail in self._tails:
+        for tail, _ in self._followed:
             tail.close()
 
     def eval(
@@ -82,10 +83,9 @@ class CleanMessage(ScalarFunction):
         from pipelines.cleaning.batch import RawBatch
         from pipelines.cleaning.process import clean
 
-        if time.monotonic() >= self._next_poll:
-            for tail in self._tails:
-                tail.poll()
-            self._next_poll = time.monotonic() + POLL_S
+        for tail, feed in self._followed:
+            if records := tail.poll_if_due(time.monotonic()):
+                feed(records)
         batch = RawBatch(
             payload.tolist(),
             raw_topic.tolist(),
