@@ -4,6 +4,7 @@ import base64
 import binascii
 import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
@@ -99,8 +100,8 @@ class MasterKey:
         if path.exists():
             return cls.load(path, environ={})
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+        draft = Path(name)
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.write(f"1:{base64.b64encode(os.urandom(KEY_BYTES)).decode()}\n")
