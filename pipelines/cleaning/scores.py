@@ -20,7 +20,7 @@ def judge_scores(
     bottom = top.replace_strict(list(scale_min), list(scale_min.values()), default=0.0, return_dtype=pl.Float64)
     value = score.cast(pl.Float64)
     frame = pl.DataFrame({"value": value, "top": top, "bottom": bottom})
-    inside = pl.col("value").is_finite() & pl.col("value").is_between("bottom", "top")
+    inside = pl.col("value").is_finite() & pl.col("top").is_finite() & pl.col("value").is_between("bottom", "top")
     return frame.select(
         pl.when(inside).then("value").alias("score_corrected"),
         pl.when(pl.col("value").is_null())

@@ -27,6 +27,8 @@ class TokenKeys:
             return cls._of_unusual(tokens)
         first = np.frombuffer(column.buffers()[1], dtype=np.int64, count=len(tokens) + 1)[0] if len(tokens) else 0
         letters = data[first : first + len(tokens) * _USUAL_LENGTH].reshape(-1, _USUAL_LENGTH)
+        if (letters[:, 3] != ord("_")).any():
+            raise ValueError("Not a token: each must read <type><key version>_<32 hex digits>.")
         return cls(*_halves(letters[:, 4:]), np.ascontiguousarray(letters[:, :4]).view(">u4").ravel().astype(np.uint32))
 
     @classmethod

@@ -6,7 +6,7 @@ import time
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.privacy.free_text import redact, redact_json, redact_one
@@ -106,6 +106,7 @@ def test_only_the_kinds_of_the_policy_are_looked_for():
     assert redact(text, TOKENISER, kinds=frozenset(["email"]))[0].startswith("13812345670 [email:")
 
 
+@settings(deadline=None)
 @given(words, mobiles, words, st.sampled_from(["{}", "+86{}", "{}-", " {} ", "（{}）", "：{}；"]))
 def test_no_phone_survives(before, number, after, form):
     redacted = redact_one(before + form.format(number) + after, TOKENISER)
@@ -113,18 +114,21 @@ def test_no_phone_survives(before, number, after, form):
     assert not re.search(r"(?<![0-9a-f])1[3-9]\d{9}(?![0-9a-f])", redacted)
 
 
+@settings(deadline=None)
 @given(words, mobiles, words)
 def test_redacting_twice_changes_nothing(before, number, after):
     once = redact_one(before + number + after, TOKENISER)
     assert redact_one(once, TOKENISER) == once
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789xX -.()/+@abcdef一二三１２３\u200b", max_size=80))
 def test_any_mixture_of_digits_is_read_without_error_and_settles(text):
     once = redact_one(text, TOKENISER)
     assert redact_one(once, TOKENISER) == once
 
 
+@settings(deadline=None)
 @given(st.dates(min_value=__import__("datetime").date(1900, 1, 1)), st.integers(0, 999))
 def test_every_valid_national_id_is_found(born, serial):
     body = f"110105{born:%Y%m%d}{serial:03d}"
@@ -174,6 +178,7 @@ def test_masks(value, kind, shown):
     assert mask(value, kind) == shown
 
 
+@settings(deadline=None)
 @given(words, mobiles, words)
 def test_masked_text_holds_no_phone(before, number, after):
     assert number not in mask_text(before + number + after)

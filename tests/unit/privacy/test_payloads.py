@@ -1,7 +1,7 @@
 """Kept bytes: sealed, bound to their message, and given back as they came."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.privacy.keys import MasterKey
@@ -10,6 +10,7 @@ from pipelines.privacy.payloads import PayloadError, coordinates, encrypt_payloa
 KEY = MasterKey({1: bytes(32)})
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000), st.integers(0, 2**40))
 def test_any_bytes_come_back(payload, offset):
     where = coordinates("raw.app", 0, offset)

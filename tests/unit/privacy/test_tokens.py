@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import contracts
@@ -19,6 +19,7 @@ def one(value, kind="phone", **options):
     return Tokeniser(KEY, **options).tokens(pl.Series([value], dtype=pl.String), kind)[0]
 
 
+@settings(deadline=None)
 @given(mobiles, st.sampled_from(["{}", "+86{}", "+86 {}", "0086{}", "86{}", " {} ", "{}\u200b", "\u202d{}\u202c"]))
 def test_a_mobile_has_one_token_in_every_spelling(number, form):
     plain = one(number)
@@ -27,6 +28,7 @@ def test_a_mobile_has_one_token_in_every_spelling(number, form):
     assert one(form.format(number.translate(FULL_WIDTH))) == plain
 
 
+@settings(deadline=None)
 @given(mobiles, mobiles)
 def test_two_numbers_have_two_tokens(left, right):
     assert (one(left) == one(right)) == (left == right)
@@ -148,6 +150,7 @@ def test_another_key_gives_other_tokens():
     assert tokenise(pl.Series(["13812345670"]), "phone", other)[0] != one("13812345670")
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=30)), max_size=30), st.sampled_from(sorted(PREFIXES)))
 def test_any_text_gives_a_token_or_null_and_never_itself(values, kind):
     tokens = tokenise(pl.Series(values, dtype=pl.String), kind, KEY).to_list()

@@ -5,7 +5,7 @@ import json
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import contracts
@@ -22,6 +22,7 @@ def entry_of(value="+8613812345670", token="ph1_" + "0" * 32, key=KEY):
     return writer.drain()[0][1]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_what_goes_in_comes_out(value):
     assert open_entry(entry_of(value), KEY) == value.encode("utf-8", "replace").decode()
