@@ -27,7 +27,7 @@ _RECEIPT = re.compile(
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
 # A survey by SMS is answered with the bare digit; people add a word, a dot or a full-width form.
-_SURVEY_ANSWER = re.compile(r"\s*(\d{1,3})\s*[分.。!！]?\s*")
+_SURVEY_ANSWER = re.compile(r"\s*(\d{1,3})\s*分?\s*[.。!！]?\s*")
 
 
 def parse(payload: bytes, account: str, received_at_us: int, source_ref: str | None = None) -> Interaction | Reject:

@@ -150,6 +150,7 @@ HOSTILE = {
     "5 MB text": b'{"message_id":"m","sender":"visitor","sent_at":1767916800,"text":"' + b"a" * MEGABYTES + b'"}',
     "5 MB of NUL": bytes(MEGABYTES),
     "5 MB of blanks": b" " * MEGABYTES,
+    "5 MB of byte order marks": b"\xef\xbb\xbf" * (MEGABYTES // 3),
     "UTF-16": '{"message_id":"m"}'.encode("utf-16"),
     "NaN": b'{"score":NaN,"message_id":"m","sender":"visitor","sent_at":1767916800}',
     "number beyond double": b'{"score":1e999,"message_id":"m","sender":"visitor","sent_at":1767916800}',
