@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import jieba
 
-# What stands for a number or a picture says nothing about the question: our tokens (ph1_3ef2…), [订单x], [图片], <img …>.
+# Stand-ins for numbers and pictures say nothing about the question: our tokens (ph1_3ef2…), [订单x], [图片], <img …>.
 _STAND_INS = re.compile(
     # No \b: a Chinese character counts as a letter, so there is no word boundary beside a token.
     r"(?<![a-z])[a-z]{2}\d{1,3}_[0-9a-f]{32}|\[[^\[\]]{1,12}\]|<[^<>]{1,200}>|https?://[!-~]+|#[A-Z]-[a-z]\S*"

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
 
 CONTACT_KINDS = ("message", "consultation", "feedback", "complaint")
 
 
 def customer_rows(rows: DataFrame) -> DataFrame:
     """Rows in which a known customer spoke. Receipts, ticket events, agents, bots and systems make no contact."""
-    from pyspark.sql import functions as F  # noqa: N812
-
     spoke = (F.col("sender_role") == "customer") & F.col("kind").isin(*CONTACT_KINDS)
     return rows.where(spoke & F.col("customer_id").isNotNull())
 
@@ -24,8 +20,6 @@ def contacts(rows: DataFrame, *, session_gap_s: int) -> DataFrame:
     Rows of one session of the source are one contact. Messages without a session are one contact while each follows
     the last within ``session_gap_s``. A call, mail, post, score or complaint without a session is one by itself.
     """
-    from pyspark.sql import functions as F  # noqa: N812
-
     in_session = rows.where("session_id IS NOT NULL").withColumn("_contact", F.concat(F.lit("s:"), "session_id"))
     loose = rows.where("session_id IS NULL AND kind = 'message'")
     alone = rows.where("session_id IS NULL AND kind <> 'message'").withColumn(
@@ -44,9 +38,6 @@ def repeats(found: DataFrame, *, within_days: int) -> DataFrame:
 
     The previous one is on any channel; one that still runs makes the new one a repeat too (the customer did not wait).
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F  # noqa: N812
-
     order = Window.partitionBy("customer_id").orderBy("started_at", "ended_at", "channel")
     earlier_end = F.max("ended_at").over(order.rowsBetween(Window.unboundedPreceding, -1))
     limit = F.expr(f"INTERVAL {int(within_days)} DAYS")
@@ -54,9 +45,6 @@ def repeats(found: DataFrame, *, within_days: int) -> DataFrame:
 
 
 def _by_gap(loose: DataFrame, session_gap_s: int) -> DataFrame:
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F  # noqa: N812
-
     order = Window.partitionBy("customer_id", "channel", "account").orderBy(
         "occurred_at", "raw_topic", "raw_partition", "raw_offset"
     )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
 
 NEEDED = (
     "raw_topic", "raw_partition", "raw_offset", "attempt", "event_id", "channel", "account", "source_message_id",
@@ -30,9 +29,6 @@ def newest_revisions(rows: DataFrame) -> DataFrame:
 
     An edit replaces what it edits and a replay what it repeats; order of arrival decides nothing (design decision 6).
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F  # noqa: N812 - the name every Spark reader knows
-
     own = F.concat_ws("/", "raw_topic", "raw_partition", "raw_offset")  # no ID: the row itself, so no key is skewed
     key = F.coalesce(F.concat(F.lit("id:"), "source_message_id"), own)
     order = [F.col(c).desc_nulls_last() for c in ("source_revision", "attempt", "received_at")]
@@ -46,8 +42,6 @@ def current_links(links: DataFrame) -> DataFrame:
 
     An entry without a customer is a link taken back: its token links to nobody.
     """
-    from pyspark.sql import functions as F  # noqa: N812
-
     newest = links.groupBy("token").agg(F.max_by("customer_id", "valid_from_at").alias("linked_customer_id"))
     return newest.where("linked_customer_id IS NOT NULL")
 
@@ -58,8 +52,6 @@ def under_current_customer(rows: DataFrame, links: DataFrame, precedence: Sequen
     A provisional ID is never rewritten in silver, so a link found later (or taken back) takes effect here. A row that
     was linked when it came and has no linked token any more keeps its ID: the stream may have known more than a token.
     """
-    from pyspark.sql import functions as F  # noqa: N812
-
     tokens = token_columns(precedence)
     # Few people write many rows: links are looked up once per distinct set of identifiers, not once per row.
     marked = rows.withColumn("_who", F.concat_ws("|", *[F.coalesce(c, F.lit("")) for c in tokens]))
@@ -77,7 +69,9 @@ def under_current_customer(rows: DataFrame, links: DataFrame, precedence: Sequen
     )
 
 
-def current_rows(interactions: DataFrame, feedback: DataFrame, links: DataFrame, precedence: Sequence[str]) -> DataFrame:
+def current_rows(
+    interactions: DataFrame, feedback: DataFrame, links: DataFrame, precedence: Sequence[str]
+) -> DataFrame:
     """Interactions and feedback together: newest revisions, under the customer known today; columns as ``NEEDED``."""
     columns = [*NEEDED, *token_columns(precedence)]
     both = interactions.select(columns).unionByName(feedback.select(columns))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from pipelines import contracts
 from pipelines.tables.contacts import contacts, customer_rows, repeats
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 TABLE = "gold.customer_360"
 _COUNT = "contacts_"  # contacts_<channel>
@@ -27,14 +27,10 @@ def build(rows: DataFrame, *, as_of_at: datetime, policy: Mapping[str, Any]) -> 
     """The view from ``current_rows``, of everything that occurred before ``as_of_at`` (aware); ``policy`` is
     ``gold.contacts``. Columns and order are those of the contract; anonymous rows are left out.
     """
-    from pyspark.sql import functions as F  # noqa: N812
-
     until = F.lit(as_of_at)
     known = rows.where((F.col("occurred_at") < until) & F.col("customer_id").isNotNull())
     spoken = customer_rows(known)
-    found = repeats(
-        contacts(spoken, session_gap_s=policy["session_gap_s"]), within_days=policy["repeat_within_days"]
-    )
+    found = repeats(contacts(spoken, session_gap_s=policy["session_gap_s"]), within_days=policy["repeat_within_days"])
     in_window = F.col("started_at") >= until - F.expr(f"INTERVAL {int(policy['window_days'])} DAYS")
     view = (
         _measures(known)
@@ -49,8 +45,6 @@ def build(rows: DataFrame, *, as_of_at: datetime, policy: Mapping[str, Any]) -> 
 
 
 def _measures(known: DataFrame) -> DataFrame:
-    from pyspark.sql import functions as F  # noqa: N812
-
     scored = F.col("score_corrected").isNotNull() & (F.col("score_scale_max") > 0)
     parts = F.when(scored, F.round(F.col("score_corrected") / F.nullif("score_scale_max", F.lit(0.0)) * 10000))
     waited_ms = F.round(F.col("response_time_corrected_s") * 1000)
@@ -67,8 +61,6 @@ def _measures(known: DataFrame) -> DataFrame:
 
 
 def _spoken(spoken: DataFrame) -> DataFrame:
-    from pyspark.sql import functions as F  # noqa: N812
-
     session = F.when(F.col("session_id").isNotNull(), F.struct("channel", "account", "session_id"))
     kinds = [("consultation", "consultations"), ("complaint", "complaints"), ("feedback", "feedbacks")]
     of_kind = {kind: F.when(F.col("kind") == kind, F.col("occurred_at")) for kind, _ in kinds}
@@ -81,8 +73,6 @@ def _spoken(spoken: DataFrame) -> DataFrame:
 
 
 def _contacts(found: DataFrame, in_window: Any) -> DataFrame:
-    from pyspark.sql import functions as F  # noqa: N812
-
     return found.groupBy("customer_id").agg(
         F.min("started_at").alias("first_contact_at"),
         F.max("ended_at").alias("last_contact_at"),
@@ -96,10 +86,6 @@ def _contacts(found: DataFrame, in_window: Any) -> DataFrame:
 
 
 def _preferred(found: DataFrame) -> DataFrame:
-    from pyspark.sql import functions as F  # noqa: N812
-
-    each = found.groupBy("customer_id", "channel").agg(
-        F.count(F.lit(1)).alias("n"), F.max("ended_at").alias("newest")
-    )
+    each = found.groupBy("customer_id", "channel").agg(F.count(F.lit(1)).alias("n"), F.max("ended_at").alias("newest"))
     best = F.max_by("channel", F.struct("n", "newest", "channel"))
     return each.groupBy("customer_id").agg(best.alias("preferred_channel"))

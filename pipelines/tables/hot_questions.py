@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
 
 from pipelines import contracts
 from pipelines.insight.clusters import cluster_terms
 from pipelines.insight.questions import Asking, question_of
 from pipelines.tables.contacts import customer_rows
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 TABLE = "gold.hot_questions"
 PERIOD = ("period_type", "period_start_date")
@@ -27,8 +27,6 @@ def asked(
     The asker of a question without a known customer is its session, else the message itself: two strangers are never
     taken for one person, and one chat is never taken for many.
     """
-    from pyspark.sql import functions as F  # noqa: N812
-
     meant = rows.where(F.col("occurred_at") < F.lit(as_of_at))
     if starts_at is not None:
         meant = meant.where(F.col("occurred_at") >= F.lit(starts_at))
@@ -60,8 +58,6 @@ def build(questions: DataFrame, *, policy: Mapping[str, Any]) -> DataFrame:
     The different phrasings of a period come to the driver (``max_phrasings`` at most, the most frequent first); the
     questions themselves stay where they are.
     """
-    from pyspark.sql import functions as F  # noqa: N812
-
     terms = questions.groupBy(*PERIOD, "terms").agg(F.count(F.lit(1)).alias("n"))
     clustered = questions.join(_clusters(terms, policy), on=[*PERIOD, "terms"], how="inner")
     totals = questions.groupBy(*PERIOD).agg(
@@ -90,9 +86,6 @@ def _reader(asking: Asking) -> Callable[[str | None, str | None, str], tuple[str
 
 
 def _clusters(terms: DataFrame, policy: Mapping[str, Any]) -> DataFrame:
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F  # noqa: N812
-
     hottest = Window.partitionBy(*PERIOD).orderBy(F.desc("n"), "terms")
     kept = terms.withColumn("_nth", F.row_number().over(hottest)).where(F.col("_nth") <= policy["max_phrasings"])
     counts: dict[tuple, dict[str, int]] = {}
@@ -109,18 +102,12 @@ def _clusters(terms: DataFrame, policy: Mapping[str, Any]) -> DataFrame:
 
 def _most_frequent(clustered: DataFrame, cluster: list[str], column: str) -> DataFrame:
     """The most frequent value of ``column`` in each cluster; ties to the shortest, then by text."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F  # noqa: N812
-
     counted = clustered.groupBy(*cluster, column).agg(F.count(F.lit(1)).alias("n"))
     order = Window.partitionBy(*cluster).orderBy(F.desc("n"), F.length(column), column)
     return counted.withColumn("_nth", F.row_number().over(order)).where("_nth = 1").drop("_nth", "n")
 
 
 def _ranked(listed: DataFrame, totals: DataFrame, max_questions: int) -> DataFrame:
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F  # noqa: N812
-
     hottest = Window.partitionBy(*PERIOD).orderBy(F.desc("askers"), F.desc("questions"), "leader")
     ranked = listed.withColumn("question_rank", F.row_number().over(hottest).cast("long"))
     ranked = ranked.where(F.col("question_rank") <= max_questions)

@@ -1,4 +1,4 @@
-"""gold.hot_questions against worked cases: tests/cases/hot_questions/<behaviour>/case.yaml says why each row is there."""
+"""gold.hot_questions against worked cases; the case.yaml of each behaviour says why a row is there."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def test_case(frame, behaviour):
     view = _build(frame, case)
     assert view.columns == [f.name for f in contracts.table(hot_questions.TABLE).fields]
     found = [row.asDict() for row in view.orderBy("period_start_date", "question_rank").collect()]
-    assert [{k: row[k] for k in expected} for row, expected in zip(found, case["expect"], strict=True)] == case["expect"]
+    compared = [{k: row[k] for k in want} for row, want in zip(found, case["expect"], strict=True)]
+    assert compared == case["expect"]
 
 
 def test_row_order_and_number_of_partitions_change_nothing(frame):

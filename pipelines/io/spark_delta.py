@@ -1,0 +1,79 @@
+"""Delta tables for Spark jobs: pinned reads, builds aside, one commit to publish."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import contracts
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def version_of(path: Path) -> int | None:
+    """Newest version of the Delta table at ``path``; None where there is none yet."""
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(path)).version() if DeltaTable.is_deltatable(str(path)) else None
+
+
+def read(spark: SparkSession, path: Path, table: str, version: int | None) -> DataFrame:
+    """The contract's columns of a table at one version, so that two reads of a build see the same rows.
+
+    A table that isn't there yet is empty; a column it doesn't have yet is NULL.
+    """
+    from pyspark.sql import functions as F
+
+    schema = contracts.spark_schema(contracts.table(table))
+    if version is None:
+        return spark.createDataFrame([], schema)
+    found = spark.read.format("delta").option("versionAsOf", version).load(str(path))
+    return found.select(
+        *[F.col(f.name) if f.name in found.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in schema]
+    )
+
+
+def stage(build: DataFrame, folder: Path) -> DataFrame:
+    """Writes a build aside, outside the lake, and gives it back as written; an earlier one there is replaced."""
+    shutil.rmtree(folder, ignore_errors=True)
+    build.write.format("delta").save(str(folder))
+    return build.sparkSession.read.format("delta").load(str(folder))
+
+
+def publish(staged: DataFrame, path: Path, *, replace: str | None, notes: Mapping[str, Any]) -> int:
+    """Replaces all rows, or those ``replace`` selects, in one commit; gives its version.
+
+    ``notes`` go into the commit (sources and their versions, run ID), so that a row can be traced to its build.
+    """
+    writer = staged.coalesce(1).write.format("delta").mode("overwrite")
+    writer = writer.option("userMetadata", json.dumps(dict(notes), ensure_ascii=False, default=str))
+    if replace is None:
+        writer = writer.option("overwriteSchema", "true")
+    else:
+        writer = writer.option("replaceWhere", replace).option("mergeSchema", "true")
+    writer.save(str(path))
+    version = version_of(path)
+    if version is None:  # cannot happen after a write that returned
+        raise RuntimeError(f"{path} is no Delta table after publishing")
+    return version
+
+
+def append_rows(path: Path, table: str, rows: list[dict[str, Any]]) -> None:
+    """Appends plain rows of the contract's columns in one commit (small logs such as gold.quality_results)."""
+    import pyarrow as pa
+    from deltalake import write_deltalake
+
+    schema = contracts.arrow_schema(contracts.table(table))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_deltalake(str(path), pa.Table.from_pylist(rows, schema=schema), mode="append", schema_mode="merge")
+
+
+def drop_old_versions(path: Path, *, keep_hours: int = 168) -> int:
+    """Removes files that no version of the last ``keep_hours`` needs; gives how many: a running query keeps its own."""
+    from deltalake import DeltaTable
+
+    return len(DeltaTable(str(path)).vacuum(retention_hours=keep_hours, dry_run=False))
