@@ -76,6 +76,7 @@ class CleanMessage(ScalarFunction):
         account: pd.Series,
         source_ref: pd.Series,
         attempt: pd.Series,
+        first_ref: pd.Series,
     ) -> pd.DataFrame:
         """Judge one batch; the clock is read here and nowhere below."""
         import pandas as pd
@@ -95,6 +96,7 @@ class CleanMessage(ScalarFunction):
             account.tolist(),
             source_ref.tolist(),
             [_attempt(value) for value in attempt.tolist()],
+            first_ref.tolist(),
         )
         judged = clean(batch, self._context, time.time_ns() // 1000)
         columns = {name: judged[name].to_list() for name in judged.columns}

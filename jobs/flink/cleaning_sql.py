@@ -22,7 +22,9 @@ FROM (
   SELECT
     {CLEAN_FUNCTION}(
       payload, raw_topic, raw_partition, raw_offset, received_at,
-      CAST(headers['account'] AS STRING), CAST(headers['source_ref'] AS STRING), CAST(headers['attempt'] AS STRING)
+      CAST(headers['account'] AS STRING), CAST(headers['source_ref'] AS STRING), CAST(headers['attempt'] AS STRING),
+      CAST(headers['first_topic'] AS STRING) || '|' || CAST(headers['first_partition'] AS STRING)
+        || '|' || CAST(headers['first_offset'] AS STRING)
     ) AS c,
     arrived_at
   FROM {RAW_EVENTS}

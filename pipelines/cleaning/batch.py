@@ -25,7 +25,8 @@ class RawBatch(NamedTuple):
     """Raw messages as columns of equal length; the bytes as they came and where they stand in Kafka.
 
     ``received_us`` is the record time in microseconds; ``accounts`` and ``source_refs`` come from headers, None where
-    absent; ``attempts`` is 0 unless the message is a replay, and -1 where the header could not be read.
+    absent; ``attempts`` is 0 unless the message is a replay, and -1 where the header could not be read;
+    ``first_refs`` is ``topic|partition|offset`` of a replay's first attempt, None otherwise.
     """
 
     payloads: Sequence[bytes | None]
@@ -36,6 +37,7 @@ class RawBatch(NamedTuple):
     accounts: Sequence[str | None]
     source_refs: Sequence[str | None]
     attempts: Sequence[int]
+    first_refs: Sequence[str | None]
 
     def rows(self, wanted: slice) -> RawBatch:
         """The batch cut to ``wanted`` rows."""

@@ -123,8 +123,18 @@ def _place(batch: RawBatch, positions: list[int], processed_us: int) -> pl.DataF
             column("raw_offset", batch.offsets, pl.Int64),
             column("attempt", batch.attempts, pl.Int32),
             column("received_at", batch.received_us, pl.Int64),
+            column("first_ref", batch.first_refs, pl.String),
         ]
-    ).with_columns(pl.lit(processed_us, dtype=pl.Int64).alias("processed_at"))
+    ).with_columns(
+        pl.lit(processed_us, dtype=pl.Int64).alias("processed_at"),
+        _part("first_ref", 0).alias("first_topic"),
+        _part("first_ref", 1).cast(pl.Int32, strict=False).alias("first_partition"),
+        _part("first_ref", 2).cast(pl.Int64, strict=False).alias("first_offset"),
+    )
+
+
+def _part(reference: str, number: int) -> pl.Expr:
+    return pl.col(reference).str.split("|").list.get(number, null_on_oob=True)
 
 
 def _sealed(frame: pl.DataFrame, batch: RawBatch, context: CleaningContext) -> pl.DataFrame:
