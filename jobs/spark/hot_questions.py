@@ -1,0 +1,107 @@
+"""Builds gold.hot_questions for days, weeks or months: parse, read, call, check, publish."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from infra.stack.settings import Settings
+from jobs.spark.publishing import publish_checked
+from jobs.spark.session import spark_session
+from jobs.spark.sources import day_start, instant, silver_rows
+from pipelines import contracts
+from pipelines.insight.questions import Asking
+from pipelines.quality.gate import GateFailed, Reconciliation
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+log = logging.getLogger(__name__)
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """``--period``, ``--since`` (rebuild from the period of that day on; all by default), ``--as-of``."""
+    parser = argparse.ArgumentParser(prog="hot_questions", description=__doc__)
+    parser.add_argument("--period", choices=contracts.field("period_type").values, default="day")
+    parser.add_argument("--since", type=date.fromisoformat, help="rebuild the periods from this day's on")
+    parser.add_argument("--as-of", type=instant, default=datetime.now(UTC), help="count what occurred before this")
+    return parser.parse_args(argv)
+
+
+def first_day(day: date, period_type: str) -> date:
+    """First day of the period a day lies in.
+
+    >>> first_day(date(2026, 1, 7), "week"), first_day(date(2026, 1, 7), "month"), first_day(date(2026, 1, 7), "day")
+    (datetime.date(2026, 1, 5), datetime.date(2026, 1, 1), datetime.date(2026, 1, 7))
+    """
+    if period_type == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if period_type == "month" else day
+
+
+def replaced(period_type: str, since: date | None) -> str:
+    """The rows a build stands for, as a condition; both values are checked, not quoted from outside.
+
+    >>> replaced("day", date(2026, 1, 7))
+    "period_type = 'day' AND period_start_date >= DATE'2026-01-07'"
+    """
+    condition = f"period_type = '{period_type}'"
+    return condition if since is None else f"{condition} AND period_start_date >= DATE'{since.isoformat()}'"
+
+
+def second_path(questions: DataFrame, view: DataFrame) -> list[Reconciliation]:
+    """Questions of the listed periods: listed plus outliers in the view, and counted straight from the questions."""
+    from pyspark.sql import functions as F
+
+    keys = ["period_type", "period_start_date"]
+    each = view.groupBy(*keys).agg((F.sum("questions") + F.min("period_outliers")).alias("n"))
+    source = questions.join(each.select(*keys), on=keys, how="left_semi").count()
+    built = each.agg(F.coalesce(F.sum("n"), F.lit(0))).first()[0]
+    return [Reconciliation("questions_equal_source", built, source)]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit 0 when published, 1 when the gate refused (the table is as it was)."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    from pipelines.tables import hot_questions
+
+    args, settings = parse_args(argv), Settings.load()
+    gold = contracts.policy("gold")
+    policy = gold["hot_questions"]
+    since = None if args.since is None else first_day(args.since, args.period)
+    spark = spark_session("hot_questions", settings)
+    try:
+        rows, versions = silver_rows(spark, settings)
+        questions = hot_questions.asked(
+            rows,
+            period_type=args.period,
+            time_zone=gold["business_time_zone"],
+            starts_at=None if since is None else day_start(since),
+            as_of_at=args.as_of,
+            asking=Asking.from_policy(
+                contracts.policy("questions"), max_chars=policy["max_question_chars"], min_terms=policy["min_key_terms"]
+            ),
+        ).cache()  # five aggregates read it, and cutting Chinese into words is the dear part
+        view = hot_questions.build(questions, policy=policy).cache()
+        report = publish_checked(
+            view,
+            hot_questions.TABLE,
+            settings,
+            replace=replaced(args.period, since),
+            reconciliations=second_path(questions, view),
+            notes={"as_of_at": args.as_of, "sources": versions},
+        )
+        log.info("%d questions listed", report.checked_rows)
+    except GateFailed as refused:
+        log.error("not published:\n%s", refused)
+        return 1
+    finally:
+        spark.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""What the gold jobs read: silver at pinned versions, as it stands today."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from infra.stack.settings import Settings
+from pipelines import contracts
+from pipelines.io import spark_delta
+from pipelines.tables.current_rows import current_rows
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+SILVER = ("silver.interactions", "silver.feedback", "silver.identity_links")
+
+
+def silver_rows(spark: SparkSession, settings: Settings) -> tuple[DataFrame, dict[str, int | None]]:
+    """Current rows of interactions and feedback, and the table versions they were read at."""
+    versions = {table: spark_delta.version_of(settings.table_path(table)) for table in SILVER}
+    read = {t: spark_delta.read(spark, settings.table_path(t), t, v) for t, v in versions.items()}
+    return current_rows(*read.values(), contracts.policy("identity")["precedence"]), versions
+
+
+def instant(text: str) -> datetime:
+    """An instant as a job takes it: a business day means up to its end, anything else is ISO 8601 (UTC by default).
+
+    >>> instant("2026-01-20").isoformat(), instant("2026-01-20T08:00:00").isoformat()
+    ('2026-01-20T16:00:00+00:00', '2026-01-20T08:00:00+00:00')
+    """
+    if len(text) == len("2026-01-20"):
+        return day_start(date.fromisoformat(text) + timedelta(days=1))
+    given = datetime.fromisoformat(text)
+    return given.astimezone(UTC) if given.tzinfo else given.replace(tzinfo=UTC)
+
+
+def day_start(day: date) -> datetime:
+    """Midnight of a day in the business time zone.
+
+    >>> day_start(date(2026, 1, 20)).isoformat()
+    '2026-01-19T16:00:00+00:00'
+    """
+    zone = ZoneInfo(contracts.policy("gold")["business_time_zone"])
+    return datetime.combine(day, time(), zone).astimezone(UTC)
