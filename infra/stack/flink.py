@@ -21,12 +21,15 @@ import yaml
 
 from infra.stack import jars, java
 from infra.stack.files import write_if_changed
+from infra.stack.processes import pid_file
 from infra.stack.settings import Settings
 
 SLOTS = 4
 # All in MB. Together 2.5 GB at most: RocksDB and the Python workers share `managed`, a quarter of it a slot.
 JOBMANAGER_HEAP, JOBMANAGER_OFF_HEAP = 448, 64
 FRAMEWORK_HEAP, TASK_HEAP, FRAMEWORK_OFF_HEAP, TASK_OFF_HEAP = 128, 768, 128, 128
+# A submission lasts seconds and the job manager does little: the full compiler would only take the cores from others.
+SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 NETWORK, MANAGED, METASPACE = 128, 768, 256
 
 _LOG4J = """\
@@ -183,7 +186,13 @@ def jobmanager_command(settings: Settings) -> list[str]:
     return java_command(
         settings,
         "flink-jobmanager",
-        ["-Xms128m", f"-Xmx{JOBMANAGER_HEAP}m", f"-XX:MaxMetaspaceSize={METASPACE}m", "-XX:+ExitOnOutOfMemoryError"],
+        [
+            *SHORT_LIVED,
+            "-Xms128m",
+            f"-Xmx{JOBMANAGER_HEAP}m",
+            f"-XX:MaxMetaspaceSize={METASPACE}m",
+            "-XX:+ExitOnOutOfMemoryError",
+        ],
         "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
         "--configDir",
         str(conf_folder(settings)),
@@ -208,12 +217,15 @@ def taskmanager_command(settings: Settings) -> list[str]:
         "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
         "--configDir",
         str(conf_folder(settings)),
+        "-Dtaskmanager.resource-id=taskmanager-@PID@",
     )
 
 
 def client_command(settings: Settings, *arguments: str) -> list[str]:
     """The `flink` command line, e.g. client_command(s, "run", "-d", "-py", "job.py")."""
-    return java_command(settings, "flink-client", ["-Xmx384m"], "org.apache.flink.client.cli.CliFrontend", *arguments)
+    return java_command(
+        settings, "flink-client", [*SHORT_LIVED, "-Xmx384m"], "org.apache.flink.client.cli.CliFrontend", *arguments
+    )
 
 
 def rest(settings: Settings, path: str, *, method: str = "GET", body: Any = None, timeout_s: float = 5) -> Any:
@@ -241,9 +253,10 @@ def jobmanager_health(settings: Settings) -> str | None:
 
 
 def taskmanager_health(settings: Settings) -> str | None:
-    """None when a task manager that was heard from in the last 30 s is registered."""
+    """None when the task manager that runs now is registered; a dead one stays listed for some seconds."""
     try:
-        registered = rest(settings, "/taskmanagers", timeout_s=2)["taskmanagers"]
+        registered = {manager["id"] for manager in rest(settings, "/taskmanagers", timeout_s=2)["taskmanagers"]}
+        pid = pid_file(settings.home, "flink-taskmanager").read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         return f"the job manager does not answer ({getattr(error, 'reason', error)})"
-    return None if registered else "not registered with the job manager yet"
+    return None if f"taskmanager-{pid}" in registered else "not registered with the job manager yet"

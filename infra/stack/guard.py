@@ -5,7 +5,7 @@
 Leftovers exist when a part was killed and its own children live on (Python workers of a dead task manager), or
 when the supervisor died and a new one takes over. Two brokers on one folder or two writers on one table must
 never be, so the old one is stopped before the new one starts. The command replaces this process (exec): the
-supervisor's pid is the part's pid.
+supervisor's pid is the part's pid. It is written to run/<part>.pid, and @PID@ in the command stands for it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 
 from infra.stack import processes
+from infra.stack.files import write_atomic
+from infra.stack.processes import pid_file
 
 
 def clear_leftovers(part: str, home: Path, wait_s: float) -> int:
@@ -33,6 +35,8 @@ def main(arguments: list[str]) -> None:
     if cleared:
         sys.stderr.write(f"{part}: stopped {cleared} process(es) left over from before\n")
         sys.stderr.flush()
+    write_atomic(pid_file(Path(home), part), str(os.getpid()))
+    command = [word.replace("@PID@", str(os.getpid())) for word in command]
     os.execvpe(command[0], command, os.environ)  # noqa: S606 - the part itself, no shell
 
 

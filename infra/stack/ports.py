@@ -8,6 +8,9 @@ import socket
 import psutil
 
 
+PORTS_OF_A_STACK = 20
+
+
 class PortTaken(RuntimeError):
     """A port of the stack is in use by something else."""
 
@@ -29,6 +32,17 @@ def answers(port: int, timeout_s: float = 1.0) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=timeout_s):
         return True
     return False
+
+
+def free_base(start: int) -> int:
+    """The first port base from `start` on whose ports are all free (for tests, which run beside other stacks).
+
+    Raises PortTaken when there is none.
+    """
+    for base in range(start, 60_000, PORTS_OF_A_STACK):
+        if all(is_free(port) for port in range(base, base + PORTS_OF_A_STACK)):
+            return base
+    raise PortTaken(f"no {PORTS_OF_A_STACK} free ports in a row from {start}")
 
 
 def holder(port: int) -> str:

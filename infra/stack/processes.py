@@ -24,6 +24,11 @@ def marks(home: Path, part: str) -> dict[str, str]:
     return {HOME_MARK: str(home), PART_MARK: part}
 
 
+def pid_file(home: Path, part: str) -> Path:
+    """Where a part's pid is written when it starts."""
+    return home / "run" / f"{part}.pid"
+
+
 def part_of(process: psutil.Process, home: Path) -> str | None:
     """The part this process is of the stack at `home`; None for anything else."""
     try:
