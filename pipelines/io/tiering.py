@@ -124,9 +124,12 @@ class TableStream:
             self.unreadable_kept += self._keeper.keep(converted.unreadable, self._sources)
             for bad in converted.unreadable[:3]:
                 log.error("%s: kept in quarantine.rejects: %s: %s", self.name, bad.where, bad.reason)
-        moves = {s.application: Move(self._committed[s], offset) for s, offset in held.next_offset.items()}
+        # A source seen for the first time gets its position with the first commit, rows or not: from then on the table
+        # knows this life of the topic.
+        ends = {s: 0 for s, offset in self._committed.items() if offset is None} | held.next_offset
+        moves = {s.application: Move(self._committed[s], offset) for s, offset in ends.items()}
         rows = self._store.append(converted.table, moves)
-        self._committed |= held.next_offset
+        self._committed |= ends
         self._held, self._waiting_since, self._last_positions = Collected(), None, self._clock()
         self.rows_written += rows
         self.commits += 1

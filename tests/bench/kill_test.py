@@ -34,6 +34,7 @@ from infra.stack.settings import PROJECT_ROOT, Settings
 REPORT = PROJECT_ROOT / "build" / "reports" / "kill_test.json"
 SCOPES = {"tiering": ["kafka", "tiering"]}
 ROUND_ROWS = 5_000
+TRICKLE_ROWS = 100
 RAW_TOPICS = ("raw.web_chat", "raw.app", "raw.phone", "raw.wechat")
 RECOVERY_LIMIT_S = 120
 DRAIN_LIMIT_S = 600
@@ -111,12 +112,12 @@ def kill_one(settings: Settings, part: str, second: Second) -> bool:
     return True
 
 
-def await_recovery(settings: Settings, kill: Kill, old_pid: int, began: float, moved_from: int, flowing) -> None:
+def await_recovery(settings: Settings, kill: Kill, old_pid: int, began: float, moved_from: int) -> None:
     """Waits until the part has a new pid and both tables' histories moved on after it came back."""
     while time.monotonic() - began < RECOVERY_LIMIT_S:
         if kill.part == "tiering-second" or pid_of(settings, kill.part) not in (0, old_pid):
             moved = progress(settings)
-            if moved > moved_from + 1 or not flowing():
+            if moved > moved_from + 1:
                 kill.recover_s = round(time.monotonic() - began, 1)
                 return
         time.sleep(0.2)
@@ -130,7 +131,6 @@ class Killer(threading.Thread):
         self._settings, self._parts, self._count, self._second = settings, parts, kills, second
         self._random, self._share_done = random.Random(seed), share_done
         self.kills: list[Kill] = []
-        self.recovering = False
         self._began = time.monotonic()
 
     def run(self) -> None:
@@ -138,7 +138,7 @@ class Killer(threading.Thread):
         for number in range(self._count):
             if number >= self._count // 2:
                 self._second.wanted.set()
-            while self._share_done() < number / self._count:
+            while self._share_done() < number / (self._count + 1):
                 self._second.keep_running()
                 time.sleep(0.1)
             time.sleep(self._random.uniform(0, 3))
@@ -153,11 +153,9 @@ class Killer(threading.Thread):
             self._second.keep_running()
             time.sleep(0.2)
         kill = Kill(part, round(began - self._began, 1))
-        self.recovering = True
         self.kills.append(kill)
         self._second.keep_running()
-        await_recovery(self._settings, kill, old_pid, began, moved_from, lambda: self._share_done() < 1)
-        self.recovering = False
+        await_recovery(self._settings, kill, old_pid, began, moved_from)
         console.print(f"  {kill.at_s:7.1f} s  kill -9 {part:18} back and flowing after {kill.recover_s} s")
 
 
@@ -179,22 +177,24 @@ def run_tiering(settings: Settings, events: int, kills: int, seed: int) -> dict:
 
     traffic, sent = Traffic(settings.bootstrap, RAW_TOPICS, seed=seed), 0
     second = Second(settings)
-    killer = Killer(settings, SCOPES["tiering"], kills, seed, lambda: sent / events, second)
+    killer = Killer(settings, SCOPES["tiering"], kills, seed, lambda: min(1, sent / events), second)
     began = time.monotonic()
     killer.start()
-    while sent < events:
-        traffic.round(min(ROUND_ROWS, events - sent))
-        sent += min(ROUND_ROWS, events - sent)
-        if sent % 100_000 < ROUND_ROWS:
+    while sent < events or killer.is_alive():
+        ahead = killer.is_alive() and sent >= events * (len(killer.kills) + 1) / (kills + 1)
+        rows = TRICKLE_ROWS if ahead else min(ROUND_ROWS, events - sent)
+        traffic.round(rows)
+        sent += rows
+        if ahead:
+            time.sleep(0.2)  # events go on flowing at a walk until the next kill
+        elif sent % 100_000 < ROUND_ROWS:
             console.print(f"  {time.monotonic() - began:7.1f} s  {sent:,} events sent")
-        while killer.is_alive() and not killer.recovering and len(killer.kills) < kills * sent / events:
-            time.sleep(0.05)  # so that events flow until after the last kill
     killer.join()
     truth = traffic.close()
     await_drained(settings)
     second.stop()
     verdict = compare(settings, truth.output_of)
-    return certificate(settings, events, killer.kills, verdict, time.monotonic() - began, truth.aborted)
+    return certificate(settings, sent, killer.kills, verdict, time.monotonic() - began, truth.aborted)
 
 
 def await_drained(settings: Settings) -> None:
