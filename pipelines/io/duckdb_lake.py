@@ -1,0 +1,159 @@
+"""The lake through DuckDB: views over the files the Delta logs name, read-only, nothing else within reach.
+
+DuckDB's own delta extension is a download; the logs are read by delta-rs instead, and DuckDB gets the list of files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from deltalake import DeltaTable
+
+from pipelines import contracts
+from pipelines.io.answer import Answer, QueryRefused
+from pipelines.io.lake_tables import present, require_plain_files
+
+_DUCKDB = {
+    "string": "VARCHAR", "json": "VARCHAR", "int": "INTEGER", "integer": "INTEGER", "long": "BIGINT",
+    "double": "DOUBLE", "float": "FLOAT", "boolean": "BOOLEAN", "timestamp": "TIMESTAMPTZ", "date": "DATE",
+    "binary": "BLOB",
+}  # fmt: skip
+# Parts of a query that only read. DuckDB counts WITH x AS (COPY ... TO 'file') SELECT ... as a SELECT, so the kind of
+# statement alone says nothing: each node of the parsed query must be one of these.
+_READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
+_BATCH = 10_000
+
+
+def ask(lake: Path, sql: str) -> Answer:
+    """The answer to one reading statement over all tables of the lake, at their newest versions.
+
+    Raises:
+        QueryRefused: not one statement that only reads, or DuckDB's own complaint.
+    """
+    connection = duckdb.connect()
+    try:
+        named = referenced_tables(connection, sql)
+        _attach(connection, lake, named)
+        cursor = connection.execute(sql)
+    except duckdb.Error as error:
+        hint = "; kefulake tables lists the tables" if isinstance(error, duckdb.CatalogException) else ""
+        raise QueryRefused(f"DuckDB: {error}{hint}") from error
+    return Answer([column[0] for column in cursor.description], _rows(cursor))
+
+
+def referenced_tables(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str] | None:
+    """``schema.table`` of all tables a reading statement names; None where it asks for the catalogue (all are needed).
+
+    >>> sorted(referenced_tables(duckdb.connect(), "select * from silver.feedback join gold.customer_360 using (a)"))
+    ['gold.customer_360', 'silver.feedback']
+    >>> referenced_tables(duckdb.connect(), "with x as (copy (select 1) to '/tmp/y') select * from x")
+    Traceback (most recent call last):
+    pipelines.io.answer.QueryRefused: only reading is allowed here; the statement holds COPY_QUERY_NODE
+
+    Raises:
+        QueryRefused: it can't be parsed, is more than one statement, or does anything but read.
+    """
+    parsed = json.loads(connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()[0])
+    if parsed["error"]:
+        raise QueryRefused(f"not a query that can be read: {parsed['error_message']}")
+    if len(parsed["statements"]) != 1:
+        raise QueryRefused(f"one statement at a time, this is {len(parsed['statements'])}")
+    names: set[str] = set()
+    catalogue = False
+    for node in _nodes(parsed):
+        kind = node.get("type")
+        if isinstance(kind, str) and kind.endswith("_NODE") and kind not in _READING_NODES:
+            raise QueryRefused(f"only reading is allowed here; the statement holds {kind}")
+        if kind == "SHOW_REF" or node.get("schema_name") in {"information_schema", "pg_catalog"}:
+            catalogue = True
+        if kind == "BASE_TABLE" and node.get("schema_name"):
+            names.add(f"{node['schema_name']}.{node['table_name']}".lower())
+    return None if catalogue else names
+
+
+def view_sql(name: str, path: Path | None) -> tuple[str, list[str]]:
+    """The query behind the view of a table, and the files it reads; without a Delta log an empty table of its contract.
+
+    The typed empty part makes every column of the log appear, also one that no file has yet, and keeps types when files
+    of different age disagree.
+    """
+    columns, partitions, files = _contract_columns(name), [], []
+    if path is not None:
+        table = DeltaTable(str(path))
+        require_plain_files(name, table)
+        columns = {f.name: _type(name, f.name, f.type) for f in table.schema().fields}
+        partitions = list(table.metadata().partition_columns)
+        files = table.file_uris()
+    typed = ", ".join(f"NULL::{kind} AS {_name(column)}" for column, kind in columns.items())
+    listed = ", ".join(map(_name, columns))
+    parts = [f"SELECT {typed} WHERE false"]
+    if files:
+        hive = f", hive_types={{{', '.join(f'{_text(p)}: {columns[p]}' for p in partitions)}}}" if partitions else ""
+        parts.append(
+            f"SELECT * FROM read_parquet([{', '.join(map(_text, files))}], union_by_name=true, "  # noqa: S608
+            f"hive_partitioning={'true' if partitions else 'false'}{hive})"
+        )
+    return f"SELECT {listed} FROM ({' UNION ALL BY NAME '.join(parts)})", files  # noqa: S608
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, lake: Path, named: set[str] | None) -> None:
+    """Views of the named tables (None: all), then the doors are shut: no other file, no setting, can be touched."""
+    there = present(lake)
+    known = there.keys() | contracts.tables().keys()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")
+    allowed: list[str] = []
+    views: list[str] = []
+    for name in sorted(known if named is None else known & named):
+        schema, _, table = name.partition(".")
+        query, files = view_sql(name, there.get(name))
+        views.append(f"CREATE SCHEMA IF NOT EXISTS {_name(schema)}")
+        views.append(f"CREATE VIEW {_name(schema)}.{_name(table)} AS {query}")
+        allowed += files
+    # Views are made behind closed doors as well: what they cannot read now, no query can read later.
+    connection.execute(f"SET allowed_paths = [{', '.join(map(_text, allowed))}]")
+    connection.execute("SET enable_external_access = false")
+    for statement in views:
+        connection.execute(statement)
+    connection.execute("SET lock_configuration = true")
+
+
+def _contract_columns(name: str) -> dict[str, str]:
+    declared = contracts.tables().get(name)
+    return {f.name: _DUCKDB[f.type] for f in declared.fields} if declared else {}
+
+
+def _type(table: str, column: str, delta_type: Any) -> str:
+    kind = getattr(delta_type, "type", None)
+    if kind not in _DUCKDB:
+        raise ValueError(f"{table}.{column} is {delta_type}, which no contract can declare")
+    return _DUCKDB[kind]
+
+
+def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping inside a parsed query, without recursion: a query may nest deeper than Python's stack."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            yield item
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+
+
+def _rows(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    while batch := cursor.fetchmany(_BATCH):
+        yield from batch
+
+
+def _name(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
