@@ -1,0 +1,87 @@
+"""`kefulake history`: one customer's contacts over all channels, out of the serving database."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy.exc import DBAPIError
+
+from infra.stack.settings import Settings
+from pipelines.io.mariadb import connect
+from pipelines.service.history import Contact, history, history_by_phone
+
+SHOWN_CHARS = 60
+
+
+def command(
+    customer: Annotated[str | None, typer.Option(help="Coded customer ID, e.g. c_… or p_….")] = None,
+    phone: Annotated[str | None, typer.Option(help="Phone number; it is turned into its token, never sent on.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Latest contacts to show.")] = 20,
+) -> None:
+    """One customer's contacts, newest first. Times are UTC; personal values show as tokens."""
+    if (customer is None) == (phone is None):
+        raise typer.BadParameter("name the customer by --customer or by --phone, one of them")
+    settings = Settings.load()
+    try:
+        with connect(settings.database_reader_url).connect() as connection:
+            if customer is not None:
+                contacts = history(connection, customer, limit)
+            else:
+                contacts = history_by_phone(connection, _phone_tokens(settings, phone), limit)
+    except (DBAPIError, FileNotFoundError) as error:
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        typer.echo(f"The serving database cannot be asked: {reason}. Is it up? kefulake status", err=True)
+        raise typer.Exit(1) from error
+    print_contacts(contacts, Console())
+
+
+def _phone_tokens(settings: Settings, phone: str) -> list[str]:
+    """The number's token; nothing of the number leaves this process."""
+    from pipelines.privacy.keys import MasterKey
+    from pipelines.privacy.tokens import Tokeniser
+
+    token = Tokeniser(MasterKey.load(settings)).token(phone, "phone")
+    if token is None:
+        raise typer.BadParameter("that is no phone number", param_hint="--phone")
+    return [token]
+
+
+def print_contacts(contacts: list[Contact], console: Console) -> None:
+    """A table of the contacts, or a line that there are none."""
+    if not contacts:
+        console.print(
+            "No contact of this customer is in the serving database. It holds the recent ones; older: kefulake query."
+        )
+        return
+    table = Table(box=None, header_style="bold")
+    for name in ("time (UTC)", "channel", "kind", "who", "text", "outcome", "reply s", "score", "customer"):
+        table.add_column(name, justify="right" if name in ("reply s", "score") else "left", overflow="fold")
+    for contact in contacts:
+        table.add_row(
+            contact.occurred_at.strftime("%Y-%m-%d %H:%M:%S"),
+            contact.channel,
+            contact.kind,
+            contact.sender_role or "",
+            Text(_short(contact.text)),  # as Text, so that brackets a customer wrote are no markup
+            contact.outcome or "",
+            "" if contact.response_time_s is None else f"{contact.response_time_s:g}",
+            "" if contact.score is None else f"{contact.score:g}",
+            f"{contact.customer_id or ''} ({contact.identity_status})" if contact.identity_status else "",
+        )
+    console.print(table)
+
+
+def _short(text: str | None) -> str:
+    """One line of at most 60 characters.
+
+    >>> _short("a\\nb"), len(_short("c" * 100))
+    ('a b', 60)
+    >>> _short(None)
+    ''
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in text or "").split())
+    return line if len(line) <= SHOWN_CHARS else line[: SHOWN_CHARS - 1] + "…"

@@ -1,0 +1,92 @@
+"""Many rows into one MariaDB table within the caller's transaction: loaded from a file, or inserted.
+
+Measured on two busy cores, 44 columns, 1.3 kB a row: LOAD DATA LOCAL 11,400 rows/s with 11 µs of client CPU a row,
+multi-row INSERT 2,900 with 55 µs, INSERT ... SELECT FROM JSON_TABLE 900.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import polars as pl
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError
+
+from pipelines.io.delta import SchemaRefused
+
+_INSTANTS = "%Y-%m-%d %H:%M:%S%.6f"
+# What LOAD DATA would read as structure. The backslash comes first, or it would escape the other escapes.
+_ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"))
+
+
+class RowsRefused(SchemaRefused):
+    """The server did not take every row just as it is; the transaction is over and nothing was written."""
+
+
+def load_rows(connection: Connection, table: str, rows: pl.DataFrame, scratch: Path) -> None:
+    """LOAD DATA LOCAL from a private file in ``scratch``.
+
+    LOCAL makes the server skip duplicate keys and bend bad values with no more than a warning, so one warning or one
+    row less than sent is an error here.
+
+    Raises:
+        RowsRefused: with the server's first warnings.
+    """
+    columns = ", ".join(f"`{name}`" for name in rows.columns)
+    descriptor, path = tempfile.mkstemp(dir=scratch, prefix="load-", suffix=".tsv")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            escaped(rows).write_csv(
+                file,
+                include_header=False,
+                separator="\t",
+                quote_style="never",
+                null_value="\\N",
+                datetime_format=_INSTANTS,
+            )
+        loaded = connection.exec_driver_sql(
+            f"LOAD DATA LOCAL INFILE %s INTO TABLE `{table}` CHARACTER SET utf8mb4"
+            r" FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n'"
+            f" ({columns})",
+            (path,),
+        ).rowcount
+    finally:
+        os.unlink(path)
+    warnings = connection.exec_driver_sql("SHOW WARNINGS LIMIT 3").all()
+    if warnings or loaded != rows.height:
+        said = "; ".join(f"{code} {message}" for _, code, message in warnings)
+        raise RowsRefused(f"table {table} took {loaded} of {rows.height} rows: {said}")
+
+
+def insert_rows(connection: Connection, table: str, rows: pl.DataFrame) -> None:
+    """Multi-row INSERT.
+
+    Raises:
+        RowsRefused: a duplicate key, or a value the column cannot hold.
+    """
+    columns = ", ".join(f"`{name}`" for name in rows.columns)
+    places = ", ".join(["%s"] * rows.width)
+    plain = rows.with_columns(pl.selectors.datetime().dt.replace_time_zone(None))
+    try:
+        connection.exec_driver_sql(f"INSERT INTO `{table}` ({columns}) VALUES ({places})", plain.rows())  # noqa: S608
+    except (IntegrityError, DataError) as error:
+        raise RowsRefused(f"table {table} refused the rows: {error.orig}") from error
+
+
+def escaped(rows: pl.DataFrame) -> pl.DataFrame:
+    r"""Text columns with backslash, tab and line feed escaped; only columns that hold one are rebuilt.
+
+    >>> escaped(pl.DataFrame({"text": ["a\tb", "c:\\n", None], "n": [1, 2, 3]}))["text"].to_list()
+    ['a\\tb', 'c:\\\\n', None]
+    """
+    special = [raw for raw, _ in _ESCAPES]
+    changed = []
+    for name in rows.select(pl.selectors.string()).columns:
+        if rows[name].str.contains_any(special).any():
+            column = pl.col(name)
+            for raw, escape in _ESCAPES:
+                column = column.str.replace_all(raw, escape, literal=True)
+            changed.append(column)
+    return rows.with_columns(changed)

@@ -1,0 +1,211 @@
+"""MariaDB as the serving store: rows and the Kafka positions they came from go in as one transaction.
+
+The counterpart of `pipelines.io.delta.DeltaStore`, with the same methods, so that the same stream feeds both. A
+position is a row of ``stream_offsets`` and moves by compare-and-set: of two writers with the same messages one commits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+from sqlalchemy import Connection, Engine, bindparam, create_engine, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from pipelines import contracts
+from pipelines.io.bulk_rows import RowsRefused, insert_rows, load_rows
+from pipelines.io.delta import LostRace, Move
+
+log = logging.getLogger(__name__)
+
+_OFFSETS_DDL = """\
+CREATE TABLE IF NOT EXISTS `stream_offsets` (
+  `target_table` VARCHAR(64) NOT NULL,
+  `cluster_topic_id` VARCHAR(128) NOT NULL,
+  `partition_no` INT NOT NULL,
+  `next_offset` BIGINT NOT NULL,
+  PRIMARY KEY (`target_table`, `cluster_topic_id`, `partition_no`)
+) ENGINE=InnoDB DEFAULT CHARSET=ascii"""
+_WAITED_TOO_LONG = frozenset({1205, 1213})  # lock wait timeout, deadlock: somebody else moved first
+
+
+def connect(url: str, *, load_data: bool = False) -> Engine:
+    """An engine for the serving database; connects when first used, notices a server that went away.
+
+    ``load_data`` lets the server ask for local files, which LOAD DATA LOCAL needs: only for a server you trust.
+    """
+    # utf8mb4 and UTC on our side of every connection, whatever the server's own defaults are.
+    session = "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
+    arguments = {"connect_timeout": 5, "read_timeout": 60, "write_timeout": 60, "local_infile": load_data}
+    return create_engine(
+        url,
+        pool_size=2,
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",
+        hide_parameters=True,
+        connect_args=arguments | {"init_command": session, "charset": "utf8mb4"},
+    )
+
+
+class MariaStore:
+    """One table of MariaDB as its only kind of writer sees it.
+
+    ``scratch`` is a private folder for the batch on its way when rows are loaded from a file; without one, or where the
+    server forbids it, they are inserted.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        table: contracts.Table,
+        *,
+        name: str,
+        indexes: Sequence[Sequence[str]] = (),
+        scratch: Path | None = None,
+    ) -> None:
+        self._engine, self._table, self._name = engine, table, name
+        self._columns = [field.name for field in table.fields if field.name not in table.partition_by]
+        self.schema = contracts.arrow_schema(table)
+        self.version = 0
+        self.clipped_values = 0
+        with engine.begin() as connection:
+            connection.exec_driver_sql(_OFFSETS_DDL)
+            self._ensure_table(connection, contracts.mariadb_ddl(table, name=name, indexes=indexes))
+            self._limits = _char_limits(connection, name)
+            allowed = connection.exec_driver_sql("SELECT @@local_infile").scalar_one()
+        self._scratch = scratch if allowed else None
+        if scratch is not None and not allowed:
+            log.warning("the server forbids LOAD DATA LOCAL (local_infile=OFF): rows are inserted, which takes longer")
+
+    def _ensure_table(self, connection: Connection, ddl: str) -> None:
+        """Make the table, or give it the columns that are new in the contract; nothing is ever dropped or changed."""
+        connection.exec_driver_sql(ddl)
+        present = set(
+            connection.execute(
+                text(
+                    "SELECT column_name FROM information_schema.columns"
+                    " WHERE table_schema = DATABASE() AND table_name = :t"
+                ),
+                {"t": self._name},
+            ).scalars()
+        )
+        for line in ddl.splitlines():
+            column = line.strip().rstrip(",")
+            name = column[1:].partition("`")[0]
+            if column.startswith("`") and name in self._columns and name not in present:
+                log.warning("table %s gets the new column %s", self._name, name)
+                connection.exec_driver_sql(f"ALTER TABLE `{self._name}` ADD COLUMN IF NOT EXISTS {column}")
+
+    # ---- positions
+
+    def refresh(self) -> None:
+        """Nothing is remembered here: every question goes to the server."""
+
+    def positions(self, applications: Sequence[str]) -> dict[str, int]:
+        """Next offset of each application ID (``cluster/topic ID/partition``) that stands in ``stream_offsets``."""
+        query = text(
+            "SELECT cluster_topic_id, partition_no, next_offset FROM stream_offsets"
+            " WHERE target_table = :t AND cluster_topic_id IN :ids"
+        ).bindparams(bindparam("ids", expanding=True))
+        topics = sorted({_split(application)[0] for application in applications})
+        with self._engine.connect() as connection:
+            rows = connection.execute(query, {"t": self._name, "ids": topics})
+            known = {f"{topic}/{partition}": next_offset for topic, partition, next_offset in rows}
+        return {application: known[application] for application in applications if application in known}
+
+    def is_empty(self) -> bool:
+        """True for a table without a row."""
+        with self._engine.connect() as connection:
+            return connection.execute(text(f"SELECT 1 FROM `{self._name}` LIMIT 1")).first() is None  # noqa: S608
+
+    def set_position(self, application: str, next_offset: int) -> None:
+        """A person's decision to go on elsewhere; the only way a position ever moves without its rows."""
+        topic, partition = _split(application)
+        with self._engine.begin() as connection:
+            connection.execute(
+                text("REPLACE INTO stream_offsets VALUES (:t, :topic, :partition, :next)"),
+                {"t": self._name, "topic": topic, "partition": partition, "next": next_offset},
+            )
+
+    # ---- rows
+
+    def append(self, rows: pa.Table, moves: Mapping[str, Move]) -> int:
+        """Append rows and move positions in one transaction; gives the rows written.
+
+        Raises:
+            LostRace: a position isn't where `moves` saw it. Nothing was written.
+            RowsRefused: the server did not take every row as it is, a duplicate key for instance. Nothing was written.
+            sqlalchemy.exc.DBAPIError: anything else; whether it was written is what `positions` says next.
+        """
+        frame, clipped = self._clipped(pl.from_arrow(rows.select(self._columns)))
+        try:
+            with self._engine.begin() as connection:
+                for application, move in sorted(moves.items()):  # in one order, so that two writers never deadlock
+                    self._move(connection, application, move)
+                if frame.height and self._scratch is not None:
+                    load_rows(connection, self._name, frame, self._scratch)
+                elif frame.height:
+                    insert_rows(connection, self._name, frame)
+        except OperationalError as error:
+            if error.orig is not None and error.orig.args[0] in _WAITED_TOO_LONG:
+                raise LostRace("another writer holds the positions") from error
+            raise
+        self.version += 1
+        self.clipped_values += clipped
+        return frame.height
+
+    def _move(self, connection: Connection, application: str, move: Move) -> None:
+        topic, partition = _split(application)
+        values = {"t": self._name, "topic": topic, "partition": partition, "before": move.before, "after": move.after}
+        if move.before is None:
+            try:
+                connection.execute(text("INSERT INTO stream_offsets VALUES (:t, :topic, :partition, :after)"), values)
+            except IntegrityError as error:
+                raise LostRace(f"position of {application} is already set") from error
+            return
+        moved = connection.execute(
+            text(
+                "UPDATE stream_offsets SET next_offset = :after WHERE target_table = :t AND cluster_topic_id = :topic"
+                " AND partition_no = :partition AND next_offset = :before"
+            ),
+            values,
+        )
+        if moved.rowcount != 1:
+            raise LostRace(f"position of {application} is no longer {move.before}")
+
+    def _clipped(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+        """IDs longer than their column are cut: the lake keeps them whole, and one such must not stop all others."""
+        long = [name for name, limit in self._limits.items() if (frame[name].str.len_chars() > limit).any()]
+        count = sum(int((frame[name].str.len_chars() > self._limits[name]).sum()) for name in long)
+        if long:
+            log.warning("%d values of %s are longer than their column and were cut", count, ", ".join(long))
+        return frame.with_columns(pl.col(name).str.slice(0, self._limits[name]) for name in long), count
+
+    def delete_received_before(self, limit_at: datetime, *, rows: int) -> int:
+        """Delete up to ``rows`` of the oldest rows received before ``limit_at``; gives how many went."""
+        statement = f"DELETE FROM `{self._name}` WHERE received_at < :limit ORDER BY received_at LIMIT :rows"  # noqa: S608
+        with self._engine.begin() as connection:
+            return connection.execute(text(statement), {"limit": limit_at.replace(tzinfo=None), "rows": rows}).rowcount
+
+
+def _split(application: str) -> tuple[str, int]:
+    topic, _, partition = application.rpartition("/")
+    return topic, int(partition)
+
+
+def _char_limits(connection: Connection, table: str) -> dict[str, int]:
+    rows: Iterable = connection.execute(
+        text(
+            "SELECT column_name, character_maximum_length FROM information_schema.columns"
+            " WHERE table_schema = DATABASE() AND table_name = :t AND data_type = 'varchar'"
+        ),
+        {"t": table},
+    )
+    return {name: int(limit) for name, limit in rows}
+
+
+__all__ = ["MariaStore", "RowsRefused", "connect"]

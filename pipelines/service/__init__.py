@@ -1,0 +1,1 @@
+"""What people at the service desk ask of the data."""
