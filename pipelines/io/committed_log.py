@@ -12,6 +12,8 @@ from confluent_kafka.admin import AdminClient
 
 log = logging.getLogger(__name__)
 
+# A broker that is away is asked again every 0.2 to 2 s, and the client does not print each refusal: we log the outcome.
+QUIET = {"log_level": 2, "reconnect.backoff.ms": 200, "reconnect.backoff.max.ms": 2000, "socket.timeout.ms": 10_000}
 _SLICE_ROWS = 5000
 _UNTIL_MEASURED_ROWS = 200
 
@@ -76,7 +78,7 @@ class CommittedLog:
     def sources(self) -> list[Source]:
         """All partitions as the broker knows them now. Raises KafkaException when a topic is missing or it is away."""
         if self._admin is None:
-            self._admin = AdminClient({"bootstrap.servers": self._bootstrap, "socket.timeout.ms": 10_000})
+            self._admin = AdminClient(QUIET | {"bootstrap.servers": self._bootstrap})
         cluster = self._admin.list_topics(timeout=self._timeout_s).cluster_id
         described = self._admin.describe_topics(TopicCollection(self._topics), request_timeout=self._timeout_s)
         return sorted(
@@ -101,7 +103,8 @@ class CommittedLog:
         """
         self.close()
         self._consumer = Consumer(
-            {
+            QUIET
+            | {
                 "bootstrap.servers": self._bootstrap,
                 "group.id": "kefulake-tiering",  # the client wants a name; no offset is ever committed to it
                 "enable.auto.commit": False,
@@ -240,4 +243,4 @@ def _outside(source: Source, offset: int, low: int, high: int) -> str:
 
 
 def _log_client_error(error: KafkaError) -> None:
-    log.log(logging.ERROR if error.fatal() else logging.INFO, "kafka client: %s", error.str())
+    log.log(logging.ERROR if error.fatal() else logging.DEBUG, "kafka client: %s", error.str())

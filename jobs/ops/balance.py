@@ -1,0 +1,115 @@
+"""`kefulake balance`: prove that every raw message stands in exactly one output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from infra.stack.settings import Settings
+
+_NUMBERS = ("received", "kept", "rejected", "in_review", "duplicate", "missing", "twice", "unknown")
+
+
+def command(
+    by_hour: Annotated[
+        bool, typer.Option("--by-hour", help="One line a topic and hour instead of one a topic.")
+    ] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Count in the tables now, instead of the last turn's result.")
+    ] = False,
+    final: Annotated[
+        bool, typer.Option("--final", help="Take every hour as closed: nothing flows any more (implies --now).")
+    ] = False,
+    last_hours: Annotated[int, typer.Option("--hours", help="Only so many hours back; 0 = all.", min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="The lines as JSON.")] = False,
+) -> None:
+    """Prove that every raw message stands in exactly one output. Works with the stack down.
+
+    Exit code 1 when a closed hour does not balance, or anything stands twice.
+    """
+    from pipelines.tables.data_balance import breaches
+
+    settings = Settings.load()
+    balance = rows(settings, recount=now or final, final=final, last_hours=last_hours)
+    lines = balance.to_pylist() if by_hour else by_topic(balance.to_pylist())
+    if as_json:
+        typer.echo(json.dumps(lines, default=str, indent=1))
+    else:
+        _print(lines, Console(width=None if sys.stdout.isatty() else 120), by_hour)
+    found = breaches(balance, closed_only=False)
+    for breach in found:
+        typer.echo(str(breach), err=True)
+    if found:
+        raise typer.Exit(1)
+
+
+def rows(settings: Settings, *, recount: bool, final: bool = False, last_hours: int = 0):
+    """The balance as an Arrow table, columns of ``gold.data_balance``; newest hours last."""
+    import pyarrow.compute as pc
+
+    from pipelines.contracts import policy
+    from pipelines.io import balance_table
+
+    stored = balance_table.read(settings)
+    since = datetime.now(UTC) - timedelta(hours=last_hours) if last_hours else datetime(1970, 1, 1, tzinfo=UTC)
+    if not recount:
+        return stored.filter(pc.greater_equal(stored["hour_at"], since)).sort_by([("hour_at", "ascending")])
+    settled = policy("tiering")["balance"]
+    closed = stored.filter(stored["closed"])["hour_at"].to_pylist()
+    end_of_closed = max(closed) + timedelta(hours=1) if closed else None
+    return balance_table.compute(
+        settings,
+        {hour for hour in balance_table.all_hours(settings) if hour >= since},
+        passed_until=datetime(9999, 1, 1, tzinfo=UTC) if final else end_of_closed,
+        grace=timedelta(0),
+        memory_limit_mb=settled["memory_limit_mb"],
+        now=datetime.now(UTC),
+    )
+
+
+def by_topic(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sums over the hours, one line a topic; `closed` when all its hours are.
+
+    >>> by_topic([{"raw_topic": "raw.app", "closed": True, **dict.fromkeys(_NUMBERS, 1)}] * 2)[0]["received"]
+    2
+    """
+    sums: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        total = sums.setdefault(
+            line["raw_topic"], {"raw_topic": line["raw_topic"], **dict.fromkeys(_NUMBERS, 0), "closed": True}
+        )
+        for name in _NUMBERS:
+            total[name] += line[name]
+        total["closed"] &= line["closed"]
+    return [sums[topic] for topic in sorted(sums)]
+
+
+def _print(lines: list[dict[str, Any]], console: Console, by_hour: bool) -> None:
+    table = Table(box=None, header_style="bold", title="received = kept + rejected + in review + duplicate")
+    table.add_column("topic")
+    if by_hour:
+        table.add_column("hour (UTC)")
+    for name in (*_NUMBERS, "closed"):
+        table.add_column(name.replace("_", " "), justify="right")
+    for line in lines:
+        hour = [f"{line['hour_at']:%Y-%m-%d %H}:00"] if by_hour else []
+        table.add_row(line["raw_topic"], *hour, *(_number(name, line[name]) for name in _NUMBERS), _closed(line))
+    total = {name: sum(line[name] for line in lines) for name in _NUMBERS}
+    table.add_section()
+    table.add_row("all", *([""] if by_hour else []), *(_number(name, total[name]) for name in _NUMBERS), "")
+    console.print(table if lines else "Nothing came in yet.")
+
+
+def _number(name: str, value: int) -> str:
+    bad = value and name in ("missing", "twice", "unknown")
+    return f"[red]{value:,}[/]" if bad else f"{value:,}"
+
+
+def _closed(line: dict[str, Any]) -> str:
+    return "yes" if line["closed"] else "open"

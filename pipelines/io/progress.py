@@ -1,0 +1,72 @@
+"""How far every part has come: ends of the topics, positions of the tables and of the cleaning job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+from deltalake import DeltaTable
+
+from infra.stack.settings import Settings
+from pipelines import contracts
+from pipelines.io.committed_log import QUIET, Source
+from pipelines.service.passed import Seen
+from pipelines.tables.data_balance import BRONZE, ROLE_OF
+
+TIMEOUT_S = 10.0
+
+
+def look(settings: Settings, cleaning_group: str) -> Seen:
+    """Positions first, ends after them. Raises KafkaException when the broker is away."""
+    admin = AdminClient(QUIET | {"bootstrap.servers": settings.bootstrap})
+    raw = _sources(admin, contracts.table(BRONZE).topics)
+    outputs = {name: _sources(admin, contracts.table(name).topics) for name in ROLE_OF}
+    at = datetime.now(UTC)
+    bronze_positions = _positions(settings, BRONZE, raw)
+    output_positions: dict[str, int] = {}
+    for name, sources in outputs.items():
+        output_positions |= _positions(settings, name, sources)
+    job = _group(admin, cleaning_group, raw)
+    return Seen(
+        bronze=bronze_positions,
+        outputs=output_positions,
+        job=job,
+        raw_ends=_ends(admin, raw),
+        output_ends=_ends(admin, [source for sources in outputs.values() for source in sources]),
+        at=at,
+    )
+
+
+def _sources(admin: AdminClient, topics: Iterable[str]) -> list[Source]:
+    cluster = admin.list_topics(timeout=TIMEOUT_S).cluster_id
+    described = admin.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT_S)
+    return [
+        Source(cluster, name, str(topic.topic_id), partition.id)
+        for name, future in described.items()
+        for topic in [future.result(timeout=TIMEOUT_S)]
+        for partition in topic.partitions
+    ]
+
+
+def _positions(settings: Settings, table: str, sources: Iterable[Source]) -> dict[str, int]:
+    path = settings.table_path(table)
+    if not (path / "_delta_log").exists():
+        return {}
+    delta = DeltaTable(path)
+    return {str(source): delta.transaction_version(source.application) or 0 for source in sources}
+
+
+def _group(admin: AdminClient, group: str, sources: Iterable[Source]) -> dict[str, int]:
+    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(s.topic, s.partition) for s in sources])
+    (future,) = admin.list_consumer_group_offsets([asked], request_timeout=TIMEOUT_S).values()
+    partitions = future.result(timeout=TIMEOUT_S).topic_partitions
+    return {f"{p.topic}/{p.partition}": p.offset for p in partitions if p.error is None and p.offset >= 0}
+
+
+def _ends(admin: AdminClient, sources: Iterable[Source]) -> Mapping[str, int]:
+    """High watermarks: what stands in an open transaction counts, so that nobody takes it for passed."""
+    asked = {TopicPartition(s.topic, s.partition): OffsetSpec.latest() for s in sources}
+    found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT_S)
+    return {f"{p.topic}/{p.partition}": future.result(timeout=TIMEOUT_S).offset for p, future in found.items()}
