@@ -124,7 +124,12 @@ PROGRAMS: tuple[Program, ...] = (
     service("tiering", "jobs.services.tiering"),
     service("serving-writer", "jobs.services.serving_writer"),
     service("balance", "jobs.services.balance"),
-    service("metrics", "jobs.services.metrics", ports=lambda s: {"metrics": s.ports.metrics}),
+    service(
+        "metrics",
+        "jobs.services.metrics",
+        ports=lambda s: {"metrics": s.ports.metrics},
+        health=lambda s: health.http(f"http://127.0.0.1:{s.ports.metrics}/metrics"),
+    ),
 )
 
 

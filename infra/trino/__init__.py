@@ -1,0 +1,1 @@
+"""Trino over the lake: one process, one catalogue (``delta``), read-only for everybody but the product."""
