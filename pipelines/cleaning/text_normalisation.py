@@ -4,14 +4,16 @@ import polars as pl
 
 # Characters that leave no mark: white space, controls, format characters (zero-width, bidi, BOM, soft hyphen),
 # blanks that Unicode counts as letters or symbols (Hangul fillers, braille blank: popular as "empty" messages),
-# variation selectors, the combining grapheme joiner, object replacement.
+# variation selectors, the combining grapheme joiner, object replacement. Some format characters of Arabic, Syriac and
+# Kaithi are drawn: those are seen.
 INVISIBLE_CLASS = (
-    r"\s\p{Cc}\p{Cf}\x{115F}\x{1160}\x{3164}\x{FFA0}\x{2800}\x{034F}\x{17B4}\x{17B5}\x{180B}-\x{180F}"
+    r"\s\p{Cc}[\p{Cf}--[\x{600}-\x{605}\x{6DD}\x{70F}\x{890}\x{891}\x{8E2}\x{110BD}\x{110CD}\x{FFF9}-\x{FFFB}]]"
+    r"\x{115F}\x{1160}\x{3164}\x{FFA0}\x{2800}\x{034F}\x{17B4}\x{17B5}\x{180B}-\x{180F}"
     r"\x{FE00}-\x{FE0F}\x{E0100}-\x{E01EF}\x{FFFC}"
 )
 VISIBLE = rf"[^{INVISIBLE_CLASS}]"
-# Emoji carry meaning. Left out: pictographs that are punctuation or trade signs to a reader (‼ ⁉ © ® ™ 〰 〽).
-EMOJI_CLASS = r"[\p{Extended_Pictographic}\x{1F1E6}-\x{1F1FF}--[‼⁉©®™〰〽↔-↪]]"
+# Emoji carry meaning. Left out: pictographs that are punctuation, trade signs, arrows or squares to a reader.
+EMOJI_CLASS = r"[\p{Extended_Pictographic}\x{1F1E6}-\x{1F1FF}--[‼⁉©®™〰〽↔-↪⤴⤵⬅-⬇➡▪-◾]]"
 SAYS_SOMETHING = rf"[^{INVISIBLE_CLASS}\p{{P}}\p{{S}}]|{EMOJI_CLASS}"
 _INVISIBLE_RUN = rf"[{INVISIBLE_CLASS}]+"
 _MARKS_RUN = rf"[{INVISIBLE_CLASS}\p{{P}}[\p{{S}}--{EMOJI_CLASS}]]+"
