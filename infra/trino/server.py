@@ -123,6 +123,13 @@ def health(settings: Settings) -> str | None:
         return f"does not answer ({getattr(error, 'reason', error)})"
 
 
+def register_tables(settings: Settings) -> None:
+    """Puts the lake's tables into the catalogue, once Trino is up."""
+    from pipelines.io import trino_catalog
+
+    trino_catalog.sync(settings)
+
+
 def server_folder(settings: Settings) -> Path:
     """The unpacked server."""
     found = sorted(jars.folder(settings, "trino").glob("trino-server-*/lib"))

@@ -87,16 +87,16 @@ def tables(
 
 def _tables_grid(found: list[TableFigures], now: datetime) -> None:
     grid = Table(show_edge=False)
-    grid.add_column("table", no_wrap=True, min_width=max(len(f.name) for f in found))
+    grid.add_column("table", no_wrap=True)
     for column in ("rows", "MB"):
-        grid.add_column(column, justify="right", no_wrap=True, min_width=7)
-    for column in ("committed", "received"):
-        grid.add_column(column, no_wrap=True, min_width=len("120 min ago"))
-    grid.add_column("grain", no_wrap=True, overflow="ellipsis")
+        grid.add_column(column, justify="right", no_wrap=True)
+    grid.add_column("newest row", no_wrap=True)
+    grid.add_column("grain")
     for f in found:
         rows = "not yet" if f.version is None else "?" if f.rows is None else f"{f.rows:,}"
         size = "" if f.size_bytes is None else f"{f.size_bytes / 1e6:,.1f}"
-        grid.add_row(f.name, rows, size, _age(f.committed_at, now), _age(f.newest_received_at, now), Text(f.grain))
+        # Gold has no received_at: there the build itself is what is new.
+        grid.add_row(f.name, rows, size, _age(f.newest_received_at or f.committed_at, now), Text(f.grain))
     console.print(grid)
 
 
