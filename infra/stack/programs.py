@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from infra.stack import flink, flink_jobs, health, kafka, mariadb, topics
 from infra.stack.settings import Settings
+from infra.trino import server as trino
+from infra.trino import server as trino
 
 
 def _nothing(settings: Settings) -> None:
@@ -21,6 +23,12 @@ def _no_ports(settings: Settings) -> dict[str, int]:
 
 def _no_environment(settings: Settings) -> dict[str, str]:
     return {}
+
+
+def _register_tables(settings: Settings) -> None:
+    from pipelines.io import trino_catalog
+
+    trino_catalog.sync(settings)
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Program:
     ports: Callable[[Settings], dict[str, int]] = _no_ports
     health: Callable[[Settings], str | None] = _nothing
     wanted: Callable[[Settings], bool] = lambda settings: True
-    start_limit_s: float = 90
+    start_limit_s: float = 180
     stop_limit_s: int = 20
     optional: bool = False
     module: str | None = None
@@ -113,6 +121,29 @@ PROGRAMS: tuple[Program, ...] = (
         health=mariadb.health,
         wanted=lambda s: s.own_mariadb,
         stop_limit_s=30,
+    ),
+    Program(
+        name="trino",
+        stage=1,
+        stop_turn=1,
+        optional=True,
+        prepare=trino.prepare,
+        command=trino.command,
+        after=_register_tables,
+        ports=lambda s: {"Trino": s.ports.trino},
+        health=trino.health,
+        start_limit_s=300,
+    ),
+    Program(
+        name="trino",
+        stage=1,
+        stop_turn=2,
+        prepare=trino.prepare,
+        command=trino.command,
+        after=trino.register_tables,
+        ports=lambda s: {"Trino": s.ports.trino},
+        health=trino.health,
+        optional=True,
     ),
     service("job-keeper", "jobs.services.job_keeper"),
     service(
