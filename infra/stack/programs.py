@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from infra.stack import flink, flink_jobs, health, kafka, mariadb, topics
 from infra.stack.settings import Settings
 from infra.trino import server as trino
-from infra.trino import server as trino
 
 
 def _nothing(settings: Settings) -> None:
@@ -133,17 +132,6 @@ PROGRAMS: tuple[Program, ...] = (
         ports=lambda s: {"Trino": s.ports.trino},
         health=trino.health,
         start_limit_s=300,
-    ),
-    Program(
-        name="trino",
-        stage=1,
-        stop_turn=2,
-        prepare=trino.prepare,
-        command=trino.command,
-        after=trino.register_tables,
-        ports=lambda s: {"Trino": s.ports.trino},
-        health=trino.health,
-        optional=True,
     ),
     service("job-keeper", "jobs.services.job_keeper"),
     service(
