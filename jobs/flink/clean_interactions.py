@@ -6,6 +6,7 @@ Deployed by ``kefulake deploy clean_interactions``; ``--explain`` prints the pla
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from pyflink.table import EnvironmentSettings, TableEnvironment
@@ -13,6 +14,7 @@ from pyflink.table import EnvironmentSettings, TableEnvironment
 from jobs.flink.cleaning_function import clean_message
 from jobs.flink.cleaning_sql import CLEAN_FUNCTION, FEEDBACK_VIEW, JUDGED_VIEW, ORDERED_VIEW, insert_outputs
 from pipelines import contracts
+from pipelines.cleaning.rehearsal import rehearse
 from pipelines.io.flink_kafka import outputs_ddl, raw_events_ddl
 
 JOB_NAME = "clean_interactions"
@@ -24,18 +26,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=JOB_NAME, description=__doc__)
     parser.add_argument("--bootstrap", required=True, help="Kafka bootstrap servers")
     parser.add_argument("--keys-file", required=True, help="file of the master key, readable by the task managers")
+    parser.add_argument("--schemas", required=True, help="folder of the contracts and policies this deployment runs by")
     parser.add_argument("--parallelism", type=int, default=2)
     parser.add_argument("--checkpoint-s", type=float, default=5.0, help="seconds between checkpoints")
     parser.add_argument("--bundle-ms", type=int, default=50, help="longest wait for a Python batch to fill")
     parser.add_argument("--bundle-rows", type=int, default=10_000, help="most rows of a Python batch")
-    parser.add_argument("--explain", action="store_true", help="print the plan, start nothing")
+    parser.add_argument("--explain", action="store_true", help="rehearse the rules, print the plan, start nothing")
     return parser.parse_args(argv)
 
 
 def table_environment(args: argparse.Namespace) -> TableEnvironment:
     """A streaming environment with the job's settings; everything else is the cluster's configuration."""
     environment = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-    retention_h = contracts.policy("cleaning")["deduplication"]["retention_hours"]
+    retention_h = contracts.policy("deduplication")["retention_hours"]
     settings = {
         "pipeline.name": JOB_NAME,
         "parallelism.default": str(args.parallelism),
@@ -57,7 +60,9 @@ def build(environment: TableEnvironment, args: argparse.Namespace) -> str:
     """Registers source, sink, function and views; returns the one INSERT of the job."""
     raw = sorted(name for name, topic in contracts.topics().items() if topic.format == "raw")
     outputs = sorted(n for n, topic in contracts.topics().items() if JOB_NAME in topic.producers)
-    environment.create_temporary_system_function(CLEAN_FUNCTION, clean_message(args.bootstrap, args.keys_file))
+    environment.create_temporary_system_function(
+        CLEAN_FUNCTION, clean_message(args.bootstrap, args.keys_file, args.schemas)
+    )
     environment.execute_sql(raw_events_ddl(args.bootstrap, raw, GROUP))
     environment.execute_sql(outputs_ddl(args.bootstrap, outputs, JOB_NAME))
     for view in (JUDGED_VIEW, ORDERED_VIEW, FEEDBACK_VIEW):
@@ -69,9 +74,11 @@ def build(environment: TableEnvironment, args: argparse.Namespace) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, build, submit."""
     args = parse_args(argv)
+    os.environ[contracts.SCHEMAS_VARIABLE] = args.schemas
     environment = table_environment(args)
     insert = build(environment, args)
     if args.explain:
+        rehearse()
         print(environment.explain_sql(insert))
     else:
         environment.execute_sql(insert)

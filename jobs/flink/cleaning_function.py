@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from pyflink.table import DataTypes
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
+from pipelines.contracts import SCHEMAS_VARIABLE
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -36,9 +38,10 @@ class CleanMessage(ScalarFunction):
     looks for changes once a second after that.
     """
 
-    def __init__(self, bootstrap: str, keys_file: str) -> None:
+    def __init__(self, bootstrap: str, keys_file: str, schemas: str) -> None:
         self._bootstrap = bootstrap
         self._keys_file = keys_file
+        self._schemas = schemas
 
     def open(self, function_context: FunctionContext) -> None:
         """Called at every (re)start of the job, so what a failed transaction lost is made again."""
@@ -46,6 +49,7 @@ class CleanMessage(ScalarFunction):
 
         # One thread: two workers, a broker and a task manager share the cores, and a pool of its own only adds queues.
         os.environ["POLARS_MAX_THREADS"] = "1"
+        os.environ[SCHEMAS_VARIABLE] = self._schemas
         from pipelines.cleaning import baseline_records
         from pipelines.cleaning.context import CleaningContext
         from pipelines.identity import map_records
@@ -110,6 +114,6 @@ def _attempt(header: str | None) -> int:
     return int(header) if header.isascii() and header.isdigit() and int(header) <= MAX_ATTEMPT else -1
 
 
-def clean_message(bootstrap: str, keys_file: str) -> ScalarFunction:
+def clean_message(bootstrap: str, keys_file: str, schemas: str) -> ScalarFunction:
     """The function as Flink registers it."""
-    return udf(CleanMessage(bootstrap, keys_file), result_type=RESULT_TYPE, func_type="pandas")
+    return udf(CleanMessage(bootstrap, keys_file, schemas), result_type=RESULT_TYPE, func_type="pandas")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +23,7 @@ from infra.stack.files import write_json
 from infra.stack.flink_records import RUNNING, STOPPED, JobRecord
 from infra.stack.settings import PROJECT_ROOT, Settings
 from jobs.ops.job_plan import differences, state_signature
+from pipelines import contracts
 
 JOBS = {"clean_interactions": "jobs/flink/clean_interactions.py"}
 RUNNING_WAIT_S = 120
@@ -51,18 +55,47 @@ def command(
         if stop:
             rows = stop_job(settings, job)
         else:
-            arguments = ["--bootstrap", settings.bootstrap, "--keys-file", str(settings.keys_file)]
-            arguments += ["--parallelism", str(parallelism), "--checkpoint-s", str(checkpoint_s)]
-            arguments += ["--bundle-ms", str(bundle_ms)]
+            tuning = ["--parallelism", str(parallelism), "--checkpoint-s", str(checkpoint_s)]
+            arguments = [*job_arguments(settings), *tuning, "--bundle-ms", str(bundle_ms)]
             wanted = JobRecord(job, JOBS[job], arguments, parallelism)
             rows = deploy(settings, wanted, check_only=check)
-    except (Refused, flink_jobs.SubmitFailed, flink_jobs.StopFailed, flink_records.LockBusy, OSError) as error:
+    except (
+        Refused,
+        contracts.ContractError,
+        flink_jobs.SubmitFailed,
+        flink_jobs.StopFailed,
+        flink_records.LockBusy,
+        OSError,
+    ) as error:
         typer.echo(f"kefulake deploy: {error}", err=True)
         raise typer.Exit(1) from error
     table = Table("what", "value", title=f"{job}")
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def job_arguments(settings: Settings) -> list[str]:
+    """What every job is told: where the broker and the keys are, and the contracts it is to run by."""
+    schemas = snapshot_schemas(settings, contracts.schemas_folder())
+    return ["--bootstrap", settings.bootstrap, "--keys-file", str(settings.keys_file), "--schemas", str(schemas)]
+
+
+def snapshot_schemas(settings: Settings, schemas: Path) -> Path:
+    """A copy of the contracts named by its content: a job runs by what was deployed, not by what lies in a checkout.
+
+    A worker that restarts after a crash reads thresholds again; from the checkout it would take an edit nobody
+    deployed. Raises contracts.ContractError where the contracts are not sound.
+    """
+    contracts.load(schemas)
+    files = sorted(p for p in schemas.rglob("*.yaml") if p.is_file())
+    digest = hashlib.sha256(b"".join(str(p.relative_to(schemas)).encode() + p.read_bytes() for p in files))
+    target = settings.job_records / f"schemas-{digest.hexdigest()[:16]}"
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=settings.job_records) as folder:
+            shutil.copytree(schemas, Path(folder) / "schemas", ignore=shutil.ignore_patterns("examples"))
+            (Path(folder) / "schemas").rename(target)
+    return target
 
 
 def deploy(settings: Settings, wanted: JobRecord, *, check_only: bool = False) -> list[tuple[str, str]]:

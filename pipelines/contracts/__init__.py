@@ -11,6 +11,7 @@ This package is the only code that reads ``schemas/``.
 
 from pipelines.contracts.evolution import breaking_changes
 from pipelines.contracts.model import (
+    SCHEMAS_VARIABLE,
     ContractError,
     Contracts,
     Field,
@@ -38,6 +39,7 @@ from pipelines.contracts.render import (
 )
 
 __all__ = [
+    "SCHEMAS_VARIABLE",
     "ContractError",
     "Contracts",
     "Field",

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+SCHEMAS_VARIABLE = "KEFULAKE_SCHEMAS"
 FIELD_TYPES = frozenset({"string", "int", "long", "double", "boolean", "timestamp", "date", "binary", "json"})
 TOPIC_FORMATS = frozenset({"raw", "json"})
 TABLE_ENGINES = frozenset({"tiering", "spark", "balance"})
@@ -86,7 +87,7 @@ class Contracts:
 
 def schemas_folder() -> Path:
     """The folder of the contracts: ``KEFULAKE_SCHEMAS``, else ``schemas/`` beside the ``pipelines`` package."""
-    return Path(os.environ.get("KEFULAKE_SCHEMAS") or Path(__file__).resolve().parents[2] / "schemas")
+    return Path(os.environ.get(SCHEMAS_VARIABLE) or Path(__file__).resolve().parents[2] / "schemas")
 
 
 def load(folder: Path) -> Contracts:

@@ -18,7 +18,8 @@ def plan(tmp_path_factory):
     settings = Settings(home=tmp_path_factory.mktemp("home"), ports=Ports(31200))
     flink.prepare(settings)
     job = PROJECT_ROOT / "jobs/flink/clean_interactions.py"
-    arguments = ["--bootstrap", "127.0.0.1:31200", "--keys-file", "/nowhere", "--explain"]
+    arguments = ["--bootstrap", "127.0.0.1:31200", "--keys-file", "/nowhere"]
+    arguments += ["--schemas", str(PROJECT_ROOT / "schemas"), "--explain"]
     environment = os.environ | flink.environment(settings)
     told = subprocess.run(
         [sys.executable, job, *arguments],
