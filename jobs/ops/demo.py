@@ -1,0 +1,181 @@
+"""``kefulake demo``: the whole way once, on simulated traffic of all channels; every step says what it does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+
+from infra.stack import lifecycle
+from infra.stack.settings import PROJECT_ROOT, Settings
+from jobs.ops.stack import PartProgress
+
+SEED, CUSTOMERS = 7, 2_000
+DRAIN_LIMIT_S = 240
+console = Console()
+
+
+class DemoFailed(RuntimeError):
+    """A step failed; the message says which, on what, and where to look."""
+
+
+def command(
+    events: Annotated[int, typer.Option(help="Simulated messages.", min=1000)] = 30_000,
+    rate: Annotated[int, typer.Option(help="Messages a second.", min=100)] = 2_000,
+    keep_running: Annotated[bool, typer.Option("--keep-running", help="Leave the stack up at the end.")] = False,
+) -> None:
+    """The whole way once: stack, traffic of all channels, cleaning, gate, gold; then stop and keep the data."""
+    settings = Settings.load()
+    began = time.monotonic()
+    try:
+        run(settings, events, rate)
+    except (DemoFailed, lifecycle.PartFailed) as error:
+        typer.echo(f"kefulake demo: {error}", err=True)
+        raise typer.Exit(1) from error
+    finally:
+        if not keep_running:
+            with step("stop the stack, keep its data"), PartProgress() as progress:
+                lifecycle.down(settings, progress.tell)
+    _what_next(settings, time.monotonic() - began, keep_running)
+
+
+def run(settings: Settings, events: int, rate: int) -> None:
+    """All steps up to the tables for people. Raises DemoFailed with the step that did not work."""
+    work = settings.home / "demo"
+    work.mkdir(parents=True, exist_ok=True)
+    crm = work / "crm.csv"
+    with step("start Kafka, Flink, MariaDB and the services"), PartProgress() as progress:
+        lifecycle.up(settings, only=None, extra=None, tell=progress.tell)
+    with step(f"a CRM file of {CUSTOMERS:,} customers; verified identifiers become links"):
+        _kefulake("simulate", "crm", "--out", str(crm), "--seed", str(SEED), "--customers", str(CUSTOMERS))
+        _kefulake("identity", "load", str(crm))
+    with step("deploy the cleaning job"):
+        _kefulake("deploy", "clean_interactions")
+    received_before = _one(settings, "SELECT count(*) FROM bronze.raw_events")
+    with step(f"{events:,} messages of all channels at {rate:,}/s, with planted dirt"):
+        told = ["--seed", str(SEED), "--customers", str(CUSTOMERS), "--truth", str(work / "truth.parquet")]
+        _kefulake("simulate", "--events", str(events), "--rate", str(rate), *told)
+    with step("the bundled samples of every channel, good and broken"):
+        samples = _replay_samples()
+    with step("wait until every message stands in the lake"):
+        _await_drained(settings, received_before + events + samples)
+    with step("build gold.customer_360 behind its gate"):
+        _spark("customer_360")
+    with step("build gold.hot_questions behind its gate"):
+        _spark("hot_questions")
+    _show(settings)
+
+
+@contextmanager
+def step(what: str):
+    """Prints what begins, and how long it took."""
+    console.print(f"[bold cyan]▸[/] {what}")
+    began = time.monotonic()
+    yield
+    console.print(f"  [dim]{time.monotonic() - began:.1f} s[/]")
+
+
+def _kefulake(*arguments: str) -> str:
+    return _checked([str(Path(sys.executable).parent / "kefulake"), *arguments], f"kefulake {arguments[0]}")
+
+
+def _spark(job: str) -> None:
+    _checked([sys.executable, "-m", f"jobs.spark.{job}"], f"the build of gold.{job}")
+
+
+def _checked(arguments: list[str], what: str) -> str:
+    done = subprocess.run(arguments, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise DemoFailed(f"{what} failed (exit {done.returncode})\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def _replay_samples() -> int:
+    """Send the examples of every channel as a person's own files would come; how many there were."""
+    count = 0
+    for folder in sorted((PROJECT_ROOT / "schemas" / "examples").glob("raw.*")):
+        count += len(list(folder.iterdir()))
+        _kefulake("replay", str(folder), "--channel", folder.name.removeprefix("raw."), "--speed", "max")
+    return count
+
+
+def _await_drained(settings: Settings, expected: int) -> None:
+    """Poll the lake until it holds all messages and an output for each. Raises DemoFailed at the limit."""
+    deadline = time.monotonic() + DRAIN_LIMIT_S
+    outputs = ("silver.interactions", "silver.feedback", "silver.ticket_events", "quarantine.rejects",
+               "quarantine.duplicates", "review.queue")  # fmt: skip
+    with console.status("") as line:
+        while True:
+            received = _one(settings, "SELECT count(*) FROM bronze.raw_events")
+            judged = sum(_one(settings, f"SELECT count(*) FROM {table}") for table in outputs)  # noqa: S608
+            line.update(f"{received:,} of {expected:,} received, {judged:,} judged")
+            if received >= expected and judged >= received:
+                return
+            if time.monotonic() > deadline:
+                raise DemoFailed(
+                    f"after {DRAIN_LIMIT_S} s {received:,} of {expected:,} messages are in bronze, {judged:,} judged; "
+                    f"see kefulake status and {settings.logs}"
+                )
+            time.sleep(0.5)
+
+
+def _one(settings: Settings, sql: str) -> int:
+    """The one number a statement gives; 0 while its table is not there yet."""
+    from pipelines.io import duckdb_lake
+    from pipelines.io.answer import QueryRefused
+
+    try:
+        return duckdb_lake.ask(settings.lake, sql).rows[0][0]
+    except QueryRefused:
+        return 0
+
+
+_TIMES = """
+SELECT count(*) AS messages,
+       round(quantile_cont(epoch_ms(processed_at) - epoch_ms(received_at), 0.50)) AS judged_p50_ms,
+       round(quantile_cont(epoch_ms(processed_at) - epoch_ms(received_at), 0.95)) AS judged_p95_ms
+FROM silver.interactions WHERE processed_at IS NOT NULL
+"""
+
+
+def _show(settings: Settings) -> None:
+    """The balance, one customer, the hottest questions, the latencies."""
+    queries = PROJECT_ROOT / "docs" / "queries"
+    console.print(Rule("the balance: every message in exactly one output"))
+    console.print(_checked([str(Path(sys.executable).parent / "kefulake"), "balance", "--final"], "the balance"))
+    _print(settings, "one customer over three channels", (queries / "customer_over_three_channels.sql").read_text(), 12)
+    _print(settings, "the hottest questions", (queries / "hottest_questions.sql").read_text(), 10)
+    _print(settings, "from received to judged (the first messages waited for the job's start)", _TIMES, 1)
+
+
+def _print(settings: Settings, title: str, sql: str, rows: int) -> None:
+    from pipelines.io import duckdb_lake
+
+    answer = duckdb_lake.ask(settings.lake, sql.strip().rstrip(";"))
+    table = Table(*answer.columns, title=title, title_justify="left")
+    for row in answer.rows[:rows]:
+        table.add_row(*("" if value is None else str(value)[:60] for value in row))
+    console.print(table)
+
+
+def _what_next(settings: Settings, took_s: float, running: bool) -> None:
+    def bring(text: str) -> str:
+        return f"  [bold]{text}[/]"
+
+    console.print(Rule(f"done in {took_s:.0f} s; the data is in {settings.home}"))
+    lines = [] if running else [bring("make up") + "                          the stack again, with this data"]
+    lines += [
+        bring("source .venv/bin/activate") + "        then:",
+        bring("kefulake tables") + "                  what there is: grain, rows, freshness",
+        bring("kefulake query @docs/queries/rejects_by_rule.sql") + "   what was refused, and why",
+        bring("kefulake status") + "                  parts, lag, freshness, balance",
+    ]
+    console.print("\n".join(lines))
