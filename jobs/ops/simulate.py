@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from infra.stack.settings import Settings
-from pipelines.io.paced_producer import Record, SendResult, send
+from pipelines.io.paced_producer import NoBroker, Record, SendResult, send
 from pipelines.simulation import crm as crm_file
 from pipelines.simulation import truth
 from pipelines.simulation.traffic import CHANNELS, SimulatedMessage, generate
@@ -60,14 +60,11 @@ def simulate(
         dirty_share=dirty_share, days=days,
     )  # fmt: skip
     pace = None if rate is None else rate * peak_factor
-    with _bar() as progress:
-        task = progress.add_task("send", total=total)
-        result = send(
-            settings.bootstrap,
-            in_passes(messages, total, source_clock=source_clock),
-            rate=pace,
-            told=lambda sent: progress.update(task, completed=sent),
-        )
+    try:
+        result = _send(settings.bootstrap, in_passes(messages, total, source_clock=source_clock), total, pace)
+    except NoBroker as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(2) from None
     if truth_file is not None:
         passes, over = divmod(total - 1, len(messages))
         rows = (message.truth for message in messages)
@@ -108,6 +105,12 @@ def _mix(name: str) -> str:
     if name not in MIXES:
         raise typer.BadParameter(f"no mix {name}; there are {', '.join(MIXES)}")
     return MIXES[name]
+
+
+def _send(bootstrap: str, records: Iterator[Record], total: int, pace: float | None) -> SendResult:
+    with _bar() as progress:
+        task = progress.add_task("send", total=total)
+        return send(bootstrap, records, rate=pace, told=lambda sent: progress.update(task, completed=sent))
 
 
 def _bar() -> Progress:

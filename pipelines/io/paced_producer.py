@@ -8,11 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 # A tick is short against a second, so that a rate holds within it, and long against the cost of looking at a clock.
 _TICK_S = 0.01
+_BROKER_TIMEOUT_S = 15
 _QUEUE_MESSAGES = 500_000
+
+
+class NoBroker(ConnectionError):
+    """Nothing answers at the broker's address; the message says where and what to do."""
 
 
 class Record(NamedTuple):
@@ -44,14 +49,17 @@ def send(
     records: Iterable[Record],
     *,
     rate: float | None = None,
+    chunk: int = 2_000,
     timeout_s: float = 120.0,
     told: Callable[[int], None] = lambda sent: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> SendResult:
     """Send records at ``rate`` a second (None: as fast as the broker takes them), then wait for the last answer.
 
-    Idempotent, acks=all, lz4. ``told(sent)`` is called every tick. A record the broker refuses is counted, by reason,
-    and the rest goes on. Only failures are called back: counting a success in Python would cost as much as sending it.
+    Idempotent, acks=all, lz4. Without a rate, records are taken ``chunk`` at a time: 1 lets their source set the
+    pace. ``told(sent)`` is called every tick. A record the broker refuses is counted, by reason, and the rest goes on.
+    Only failures are called back: counting a success in Python would cost as much as sending it. A broker that goes
+    away is waited for; one that is not there at the start raises NoBroker.
     """
     failures: Counter[str] = Counter()
 
@@ -72,19 +80,27 @@ def send(
             "queue.buffering.max.kbytes": 262_144,
             "message.timeout.ms": int(timeout_s * 1000),
             "delivery.report.only.error": True,
+            "log_level": 0,  # a broker that is away is reported once, by NoBroker or as a failure, not 50 times
         }
     )
+    try:
+        producer.list_topics(timeout=_BROKER_TIMEOUT_S)
+    except KafkaException as error:
+        raise NoBroker(f"No broker answers at {bootstrap}: is the stack up (kefulake up)?") from error
     began = clock()
     sent = 0
-    for chunk in _paced(iter(records), rate, clock, began):
-        for topic, key, value, headers, timestamp_ms in chunk:
+    for due in _paced(iter(records), rate, chunk, clock, began):
+        for topic, key, value, headers, timestamp_ms in due:
             while True:
                 try:
                     producer.produce(topic, value, key, -1, on_delivery, None, timestamp_ms, headers)
                     break
                 except BufferError:  # the queue is full: the broker sets the pace
                     producer.poll(0.05)
-        sent += len(chunk)
+                except KafkaException as refused:  # too large, or a topic that is not there
+                    failures[str(refused.args[0].str())] += 1
+                    break
+        sent += len(due)
         producer.poll(0)
         told(sent)
     left = producer.flush(timeout_s)
@@ -94,12 +110,12 @@ def send(
 
 
 def _paced(
-    records: Iterator[Record], rate: float | None, clock: Callable[[], float], began: float
+    records: Iterator[Record], rate: float | None, chunk: int, clock: Callable[[], float], began: float
 ) -> Iterator[list[Record]]:
     """The records in chunks, each when it is due; behind schedule, the next one at once."""
     if rate is None:
-        while chunk := list(islice(records, 2_000)):
-            yield chunk
+        while taken := list(islice(records, chunk)):
+            yield taken
         return
     given = 0
     while True:
@@ -108,8 +124,8 @@ def _paced(
             time.sleep(_TICK_S)
             continue
         # At most a tenth of a second at once: after a pause the rate is made up for without flooding the queue.
-        chunk = list(islice(records, min(due - given, max(1, int(rate / 10)))))
-        if not chunk:
+        taken = list(islice(records, min(due - given, max(1, int(rate / 10)))))
+        if not taken:
             return
-        given += len(chunk)
-        yield chunk
+        given += len(taken)
+        yield taken
