@@ -6,6 +6,7 @@ Aims: 6 µs for a JSON message, 15 µs for XML, 150 µs for a mail (1 to 2 % of 
 from __future__ import annotations
 
 import sys
+import time
 import timeit
 from pathlib import Path
 
@@ -23,7 +24,11 @@ def microseconds(channel: str, payload: bytes, number: int = 1_000) -> float:
     """The best of ten rounds: what the parser needs when the machine lets it."""
     parse = PARSERS[channel]
     parse(payload, "help@example.com", RECEIVED_AT_US)  # reads the policy once
-    rounds = timeit.repeat(lambda: parse(payload, "help@example.com", RECEIVED_AT_US), number=number, repeat=ROUNDS)
+    # Processor time, not wall time: the machine may be shared.
+    clock = time.process_time
+    rounds = timeit.repeat(
+        lambda: parse(payload, "help@example.com", RECEIVED_AT_US), timer=clock, number=number, repeat=ROUNDS
+    )
     return min(rounds) / number * 1e6
 
 
