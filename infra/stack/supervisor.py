@@ -33,12 +33,17 @@ def socket_path(settings: Settings) -> Path:
 
 
 def _quoted(value: str) -> str:
-    """A value inside supervisord's environment= list.
+    """A value inside supervisord's environment= list, which knows two quotes but no escape.
 
-    >>> _quoted('a "b" 100%')
-    '"a \\\\"b\\\\" 100%%"'
+    >>> print(_quoted('100% "sure"'), _quoted("plain"))
+    '100%% "sure"' "plain"
+
+    Raises ValueError for a value with both quotes or a line break: it could not be passed on unchanged.
     """
-    return '"' + value.replace("%", "%%").replace('"', '\\"') + '"'
+    for quote in ('"', "'"):
+        if quote not in value and "\n" not in value:
+            return f"{quote}{value.replace('%', '%%')}{quote}"
+    raise ValueError(f"a setting holds both kinds of quotes or a line break: {value[:40]!r}…")
 
 
 def _program_section(settings: Settings, program: Program) -> str:
