@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,11 @@ class Source:
     def application(self) -> str:
         """Application ID of Delta's ``txn`` action."""
         return f"{self.cluster}/{self.topic_id}/{self.partition}"
+
+    @property
+    def place(self) -> TopicPartition:
+        """As the client names it."""
+        return TopicPartition(self.topic, self.partition)
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}"
@@ -88,6 +93,14 @@ class CommittedLog:
             for partition in topic.partitions
         )
 
+    def bounds(self, source: Source) -> tuple[int, int]:
+        """First and next offset of a partition's log, asked of the broker."""
+        if self._admin is None:
+            self.sources()
+        (earliest,) = self._admin.list_offsets({source.place: OffsetSpec.earliest()}).values()
+        (latest,) = self._admin.list_offsets({source.place: OffsetSpec.latest()}).values()
+        return earliest.result(self._timeout_s).offset, latest.result(self._timeout_s).offset
+
     def check_unchanged(self) -> None:
         """Raises TopicChanged unless what was collected so far came from the very topics it was read as.
 
@@ -121,9 +134,7 @@ class CommittedLog:
             }
         )
         for source, offset in positions.items():
-            low, high = self._consumer.get_watermark_offsets(
-                TopicPartition(source.topic, source.partition), timeout=self._timeout_s
-            )
+            low, high = self._consumer.get_watermark_offsets(source.place, timeout=self._timeout_s)
             if not low <= offset <= high:
                 raise LogRefused(_outside(source, offset, low, high))
         self._sources = {(source.topic, source.partition): source for source in positions}
@@ -199,9 +210,7 @@ class CommittedLog:
                 self._at_end.add(source)
             self._move(source, message.offset(), into)
         elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE) and source is not None:
-            low, high = self._consumer.get_watermark_offsets(
-                TopicPartition(source.topic, source.partition), timeout=self._timeout_s
-            )
+            low, high = self._consumer.get_watermark_offsets(source.place, timeout=self._timeout_s)
             raise LogRefused(_outside(source, self._positions[source], low, high))
         elif not error.retriable():
             raise KafkaException(error)
@@ -221,9 +230,7 @@ class CommittedLog:
         """Offsets between what was read and the broker's end (transaction markers and open transactions included)."""
         behind = {}
         for source, position in self._positions.items():
-            _, high = self._consumer.get_watermark_offsets(
-                TopicPartition(source.topic, source.partition), timeout=self._timeout_s, cached=True
-            )
+            _, high = self._consumer.get_watermark_offsets(source.place, timeout=self._timeout_s, cached=True)
             behind[source] = max(0, high - position)
         return behind
 

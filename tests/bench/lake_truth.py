@@ -66,6 +66,12 @@ def compare(settings: Settings, output_of: Mapping[Coordinate, str]) -> Verdict:
     )
 
 
+def row_count(settings: Settings, name: str) -> int:
+    """Rows of a table from its log; 0 when it isn't there yet."""
+    path = settings.table_path(name)
+    return DeltaTable(path).count() if (path / "_delta_log").exists() else 0
+
+
 def _keys(settings: Settings, name: str, topics: Mapping[str, int]) -> np.ndarray:
     """Coordinates of a table as one integer each: topic number, partition, offset."""
     path = settings.table_path(name)
