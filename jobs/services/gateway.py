@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -121,6 +122,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = Settings.load()
     policy = contracts.policy("gateway")
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again after a clean stop: that must not kill
     protocol = guarded_protocol(
         header_timeout_s=policy["header_timeout_s"], max_header_bytes=policy["max_header_bytes"]
     )
