@@ -8,7 +8,7 @@ import polars as pl
 from pipelines.cleaning.text_normalisation import without_invisible
 
 REASONS = {
-    "complaint.vague": "The complaint names no problem and is too short to be placed.",
+    "complaint.vague": "The complaint says how the customer feels and names no problem.",
     "complaint.contradictory": "The complaint, or the low score, comes with praise and names no problem.",
 }
 
@@ -35,7 +35,7 @@ def ambiguous_complaint(
     score: pl.Series,
     score_scale_max: pl.Series,
     low_score_share: float,
-    min_chars: int,
+    vague_max_chars: int,
     max_chars: int,
     problem_words: list[str],
     topic_words: list[str],
@@ -43,20 +43,23 @@ def ambiguous_complaint(
     contrast_words: list[str],
     negations: list[str],
     idioms: list[str],
+    empty_words: list[str],
 ) -> pl.Series:
     """The reason to ask a person (a key of REASONS), NULL where the rule sees none.
 
     Looked at: complaints, and feedback whose score is at most `low_score_share` of its scale, both with a text of up
     to `max_chars`. One of `problem_words` places it, however short: 太慢了 is clear. Else pure praise contradicts the
     complaint: none behind one of `negations`, nothing of `contrast_words` beside it. Else a topic places it
-    (味道一般); else it is vague below `min_chars`. `idioms` only sound like a problem and are passed over.
+    (味道一般); else it is vague if it is shorter than `vague_max_chars` and made of `empty_words`, which say how
+    somebody feels or nothing. `idioms` only sound like a problem and are passed over.
 
     >>> nothing = pl.Series([None] * 5, dtype=pl.String)
     >>> ambiguous_complaint(pl.Series(["complaint"] * 4 + ["feedback"]), pl.Series(["customer"] * 5),
     ...     pl.Series(["太慢了", "你们看着办", "服务非常满意", "服务一般", "好吃"]), subject=nothing,
     ...     score=pl.Series([None] * 4 + [5.0]), score_scale_max=pl.Series([None] * 4 + [5.0]), low_score_share=0.4,
-    ...     min_chars=8, max_chars=40, problem_words=["慢"], topic_words=["服务"], praise_words=["满意", "好吃"],
-    ...     contrast_words=["但"], negations=["不"], idioms=["没有下次"]).to_list()
+    ...     vague_max_chars=12, max_chars=40, problem_words=["慢"], topic_words=["服务"], praise_words=["满意", "好吃"],
+    ...     contrast_words=["但"], negations=["不"], idioms=["没有下次"],
+    ...     empty_words=["你们", "看着办"]).to_list()
     [None, 'complaint.vague', 'complaint.contradictory', None, None]
     """
     verdicts = pl.Series("ambiguous", [None] * len(kind), dtype=pl.String)
@@ -67,9 +70,8 @@ def ambiguous_complaint(
     if len(rows) == 0:
         return verdicts
     said = without_invisible(subject.gather(rows).fill_null("") + "\n" + text.gather(rows).fill_null(""))
-    praise, problem, topic, contrast, negation, idiom = (
-        _any_of(tuple(words)) for words in (praise_words, problem_words, topic_words, contrast_words, negations, idioms)
-    )
+    lists = (praise_words, problem_words, topic_words, contrast_words, negations, idioms, empty_words)
+    praise, problem, topic, contrast, negation, idiom, empty = (_any_of(tuple(words)) for words in lists)
     frame = (
         said.str.to_lowercase()
         .to_frame("said")
@@ -81,12 +83,14 @@ def ambiguous_complaint(
     frame = frame.with_columns(pl.col("plain").str.replace_all(negation + praise, _NEGATED).alias("asserted"))
     rest = pl.col("asserted").str.replace_all(praise, "")
     pure = pl.col("asserted").str.contains(praise) & ~rest.str.contains(contrast + "|" + _NEGATED)
+    # One letter or sign left over is a slip of the pen; two are a word we do not know, so somebody meant something.
+    says_more = pl.col("plain").str.replace_all(empty, "").str.count_matches(r"[\p{L}\p{N}]") >= 2
     reason = (
         pl.when((pl.col("size") == 0) | (pl.col("size") > max_chars) | rest.str.contains(problem))
         .then(None)
         .when(pure)
         .then(pl.lit("complaint.contradictory"))
-        .when(pl.col("plain").str.contains(topic) | (pl.col("size") >= min_chars))
+        .when(pl.col("plain").str.contains(topic) | (pl.col("size") >= vague_max_chars) | says_more)
         .then(None)
         .otherwise(pl.lit("complaint.vague"))
     )

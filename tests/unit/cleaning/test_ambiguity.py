@@ -50,6 +50,7 @@ def test_praise_in_a_complaint_contradicts(text):
 
 def test_a_negated_praise_is_none():
     assert doubt("我对你们公司的一切都不满意真的不满意") is None  # long enough to be read as it stands
+    assert doubt("刹车不灵了") is None  # an unknown word is taken for a problem
     assert doubt("不推荐") == "complaint.vague"
 
 
@@ -88,3 +89,9 @@ def test_a_long_text_says_what_it_is_about():
 
 def test_every_reason_is_explained():
     assert set(REASONS) == {"complaint.vague", "complaint.contradictory"}
+
+
+def test_the_lists_hold_words():
+    """YAML reads a bare no as false; a list that holds one would fail every batch."""
+    lists = [value for value in POLICY.values() if isinstance(value, list)]
+    assert all(type(word) is str and word for words in lists for word in words)
