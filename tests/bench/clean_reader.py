@@ -1,0 +1,86 @@
+"""Reads the clean topics uncommitted and tells how old each record is when it arrives; a process of its own.
+
+``python -m tests.bench.clean_reader --bootstrap HOST:PORT --from EPOCH --until EPOCH``: records received in that window
+count. Its last line is JSON: how many, and percentiles in ms of raw record time → read, and of its two halves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from array import array
+
+from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+
+from pipelines import contracts
+from tests.bench.figures import percentiles
+
+TOPICS = ("interactions.clean", "feedback.clean", "ticket_events.clean")
+QUIET_S = 15  # nothing more of the window will come
+_RECEIVED = re.compile(rb'"received_at":(\d+)')
+_PROCESSED = re.compile(rb'"processed_at":(\d+)')
+
+
+def consumer(bootstrap: str) -> Consumer:
+    """From the end of the clean topics, at once and uncommitted: what fades (agent push, alerts) reads so."""
+    found = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "bench-clean-reader",
+            "enable.auto.commit": False,
+            "isolation.level": "read_uncommitted",
+            "fetch.wait.max.ms": 20,
+            "fetch.min.bytes": 1,
+        }
+    )
+    places = [TopicPartition(name, p, OFFSET_END) for name in TOPICS for p in range(contracts.topic(name).partitions)]
+    found.assign(places)
+    return found
+
+
+def read(found: Consumer, from_s: float, until_s: float) -> dict:
+    """Waits until the window is over and nothing of it comes any more."""
+    whole, to_judged, to_read = array("d"), array("d"), array("d")
+    last = time.time()
+    while True:
+        message = found.poll(0.1)
+        now = time.time()
+        if now > until_s and now - last > QUIET_S:
+            break
+        if message is None or message.error() is not None:
+            continue
+        value = message.value()
+        received, processed = _RECEIVED.search(value), _PROCESSED.search(value)
+        if received is None or processed is None:
+            continue
+        received_s, processed_s = int(received[1]) / 1e6, int(processed[1]) / 1e6
+        if from_s <= received_s < until_s:
+            last = now
+            whole.append((now - received_s) * 1000)
+            to_judged.append((processed_s - received_s) * 1000)
+            to_read.append((now - processed_s) * 1000)
+    return {
+        "records": len(whole),
+        "clean_ms": percentiles(whole),
+        "raw_to_judged_ms": percentiles(to_judged),
+        "judged_to_read_ms": percentiles(to_read),
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read and report; the first line says that it listens."""
+    parser = argparse.ArgumentParser(prog="clean_reader", description=__doc__.splitlines()[0])
+    parser.add_argument("--bootstrap", required=True)
+    parser.add_argument("--from", dest="from_s", type=float, required=True, help="epoch seconds")
+    parser.add_argument("--until", dest="until_s", type=float, required=True, help="epoch seconds")
+    args = parser.parse_args(argv)
+    found = consumer(args.bootstrap)
+    sys.stdout.write(json.dumps(read(found, args.from_s, args.until_s)) + "\n")
+    found.close()
+
+
+if __name__ == "__main__":
+    main()
