@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -89,15 +89,21 @@ def _add_routes(app: FastAPI) -> None:
         kafka = await asyncio.to_thread(door.producer.reachable)
         return json_response({"kafka": kafka, "channels": sorted(door.channels)}, 200 if kafka else 503)
 
-    @app.get("/refusals")
+    @app.get("/refusals", dependencies=[Depends(_from_here)])
     async def refusals() -> Response:
         return json_response(app.state.door.counters.by_reason())
 
-    @app.get("/metrics")
+    @app.get("/metrics", dependencies=[Depends(_from_here)])
     async def metrics() -> Response:
         door = app.state.door
         door.counters.in_flight_bytes.set(door.room.used_bytes)
         return Response(door.counters.prometheus(), media_type="text/plain; version=0.0.4")
+
+
+def _from_here(request: Request) -> None:
+    """Counters are for this machine; whoever comes through a proxy is told by its X-Forwarded-For and sees nothing."""
+    if request.client is None or request.client.host not in ("127.0.0.1", "::1"):
+        raise HTTPException(404)
 
 
 async def _report_refusals(counters: Counters) -> None:
@@ -110,7 +116,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Host (loopback unless told otherwise) and port."""
     parser = argparse.ArgumentParser(prog="python -m jobs.services.gateway", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on; put a TLS proxy in front of any other"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; for any other put a TLS proxy in front that forwards /collect/ only",
     )
     parser.add_argument("--port", type=int, help="port (default: the stack's, KEFULAKE_PORT_BASE + 11)")
     return parser.parse_args(argv)

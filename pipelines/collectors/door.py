@@ -53,7 +53,7 @@ class Door:
                 channel = "unknown"
                 raise Refusal("channel.unknown")
             return await (
-                self._echo(channel, request) if request.method == "GET" else self._take(channel, request, batch)
+                self._take(channel, request, batch) if request.method == "POST" else self._echo(channel, request)
             )
         except ClientDisconnect:
             return self._refuse(channel, Refusal("body.cut_off"))

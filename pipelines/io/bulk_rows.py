@@ -1,7 +1,7 @@
 """Many rows into one MariaDB table within the caller's transaction: loaded from a file, or inserted.
 
-CPU a row of 44 columns and 1.3 kB, three secondary indexes: LOAD DATA LOCAL 11 µs in the client and 49 µs in the server,
-multi-row INSERT 55 and 68, INSERT ... SELECT FROM JSON_TABLE 80 and about 1,000.
+CPU a row of 44 columns, 1.3 kB and three secondary indexes, client + server: LOAD DATA LOCAL 11 + 49 µs, multi-row
+INSERT 55 + 68 µs, INSERT ... SELECT FROM JSON_TABLE 80 + about 1,000 µs.
 """
 
 from __future__ import annotations

@@ -166,4 +166,6 @@ def test_it_listens_on_loopback_only(gateway):
         c.laddr.ip for c in psutil.Process(gateway.process.pid).net_connections("inet") if c.status == "LISTEN"
     }
     assert addresses == {"127.0.0.1"}
+    for path in ("/metrics", "/refusals"):  # what a proxy forwards for somebody outside
+        assert httpx.get(gateway.url + path, headers={"x-forwarded-for": "203.0.113.9"}).status_code == 404
     assert httpx.get(gateway.url + "/healthz").json()["kafka"] is True

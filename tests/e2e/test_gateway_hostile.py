@@ -48,8 +48,8 @@ REFUSED = {
     "empty batch": (lambda g: g.post(b"\n\n \n", BATCH), 400, "batch.empty"),
     "20,001 lines": (lambda g: g.post(b"{}\n" * 20_001, BATCH), 413, "batch.too_many_lines"),
     "mails in a batch": (lambda g: g.post(b"a\nb", "/collect/email/batch", channel="email"), 415, "batch.not_here"),
-    "plain XML in safe mode": (lambda g: unsigned(g, b"<xml/>", forged("wechat", "signature")), 400, "envelope.missing"),
-    "XML bomb for an envelope": (lambda g: unsigned(g, BOMB, forged("wecom", "msg_signature")), 400, "envelope.missing"),
+    "plain XML, safe mode": (lambda g: unsigned(g, b"<xml/>", forged("wechat", "signature")), 400, "envelope.missing"),
+    "an XML bomb": (lambda g: unsigned(g, BOMB, forged("wecom", "msg_signature")), 400, "envelope.missing"),
 }  # fmt: skip
 
 
