@@ -12,6 +12,7 @@ REASONS = {
     "complaint.contradictory": "The complaint, or the low score, comes with praise and names no problem.",
 }
 
+_LETTER = r"[\p{L}\p{N}]"
 _NEGATED = "\ue000"  # stands where a negated praise was: a character no text has
 
 
@@ -49,7 +50,7 @@ def ambiguous_complaint(
 
     Looked at: complaints, and feedback whose score is at most `low_score_share` of its scale, both with a text of up
     to `max_chars`. One of `problem_words` places it, however short: 太慢了 is clear. Else pure praise contradicts the
-    complaint: none behind one of `negations`, nothing of `contrast_words` beside it. Else a topic places it
+    complaint: none behind one of `negations`, no `contrast_words` and no other news beside it. Else a topic places it
     (味道一般); else it is vague if it is shorter than `vague_max_chars` and made of `empty_words`, which say how
     somebody feels or nothing. `idioms` only sound like a problem and are passed over.
 
@@ -69,7 +70,8 @@ def ambiguous_complaint(
     rows = (looked_at & (text.str.len_chars().fill_null(0) <= 3 * max_chars)).fill_null(False).arg_true()
     if len(rows) == 0:
         return verdicts
-    said = without_invisible(subject.gather(rows).fill_null("") + "\n" + text.gather(rows).fill_null(""))
+    said = without_invisible(subject.gather(rows).fill_null("") + "。" + text.gather(rows).fill_null(""))
+    said = said.str.strip_chars("。")
     lists = (praise_words, problem_words, topic_words, contrast_words, negations, idioms, empty_words)
     praise, problem, topic, contrast, negation, idiom, empty = (_any_of(tuple(words)) for words in lists)
     frame = (
@@ -82,9 +84,16 @@ def ambiguous_complaint(
     # 不满意 is no praise, and 不错 holds no 错.
     frame = frame.with_columns(pl.col("plain").str.replace_all(negation + praise, _NEGATED).alias("asserted"))
     rest = pl.col("asserted").str.replace_all(praise, "")
-    pure = pl.col("asserted").str.contains(praise) & ~rest.str.contains(contrast + "|" + _NEGATED)
-    # One letter or sign left over is a slip of the pen; two are a word we do not know, so somebody meant something.
-    says_more = pl.col("plain").str.replace_all(empty, "").str.count_matches(r"[\p{L}\p{N}]") >= 2
+    # Beside the clauses that praise, does another say something? One letter left over is a slip of the pen; two are a
+    # word we do not know, so somebody meant something.
+    no_clause = rf"[^\p{{P}}]*{praise}[^\p{{P}}]*"
+    other = pl.col("asserted").str.replace_all(no_clause, "").str.replace_all(empty + "|" + topic, "")
+    pure = (
+        pl.col("asserted").str.contains(praise)
+        & ~rest.str.contains(contrast + "|" + _NEGATED)
+        & (other.str.count_matches(_LETTER) < 2)
+    )
+    says_more = pl.col("plain").str.replace_all(empty, "").str.count_matches(_LETTER) >= 2
     reason = (
         pl.when((pl.col("size") == 0) | (pl.col("size") > max_chars) | rest.str.contains(problem))
         .then(None)
