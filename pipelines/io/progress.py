@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, TopicCollection
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from deltalake import DeltaTable
 
@@ -28,7 +28,7 @@ def look(settings: Settings, cleaning_group: str) -> Seen:
     output_positions: dict[str, int] = {}
     for name, sources in outputs.items():
         output_positions |= _positions(settings, name, sources)
-    job = _group(admin, cleaning_group, raw)
+    job = _group(settings.bootstrap, cleaning_group, raw)
     return Seen(
         bronze=bronze_positions,
         outputs=output_positions,
@@ -58,15 +58,22 @@ def _positions(settings: Settings, table: str, sources: Iterable[Source]) -> dic
     return {str(source): delta.transaction_version(source.application) or 0 for source in sources}
 
 
-def _group(admin: AdminClient, group: str, sources: Iterable[Source]) -> dict[str, int]:
-    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(s.topic, s.partition) for s in sources])
-    (future,) = admin.list_consumer_group_offsets([asked], request_timeout=TIMEOUT_S).values()
-    partitions = future.result(timeout=TIMEOUT_S).topic_partitions
-    return {f"{p.topic}/{p.partition}": p.offset for p in partitions if p.error is None and p.offset >= 0}
+def _group(bootstrap: str, group: str, sources: Iterable[Source]) -> dict[str, int]:
+    """Committed offsets of a consumer group, asked as one of its consumers (which never joins it).
+
+    Not by the admin client: librdkafka 2.16 crashes the process (null pointer in ``rd_kafka_cgrp_op``) when that asks a
+    coordinator that is still loading.
+    """
+    consumer = Consumer(QUIET | {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
+    try:
+        found = consumer.committed([source.place for source in sources], timeout=TIMEOUT_S)
+        return {f"{p.topic}/{p.partition}": p.offset for p in found if p.error is None and p.offset >= 0}
+    finally:
+        consumer.close()
 
 
 def _ends(admin: AdminClient, sources: Iterable[Source]) -> Mapping[str, int]:
     """High watermarks: what stands in an open transaction counts, so that nobody takes it for passed."""
-    asked = {TopicPartition(s.topic, s.partition): OffsetSpec.latest() for s in sources}
+    asked = {source.place: OffsetSpec.latest() for source in sources}
     found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT_S)
     return {f"{p.topic}/{p.partition}": future.result(timeout=TIMEOUT_S).offset for p, future in found.items()}
