@@ -67,6 +67,11 @@ def conf_folder(settings: Settings) -> Path:
     return settings.run / "flink-conf"
 
 
+def scratch_folder(settings: Settings, process: str) -> Path:
+    """Temporary files of one process (state in RocksDB too: checkpoints are what lasts); emptied at its start."""
+    return settings.home / "flink" / process
+
+
 def class_path(settings: Settings) -> str:
     """Class path of job manager, task manager and client."""
     own = sorted((package() / "lib").glob("*.jar")) + sorted((package() / "opt").glob("flink-python-*.jar"))
@@ -92,7 +97,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "rest.bind-port": ports.flink_rest,
         # Anybody who may upload a jar may run code; jobs come from `kefulake deploy` only.
         "web.submit.enable": False,
-        "io.tmp.dirs": str(settings.home / "flink" / "tmp"),
+        "io.tmp.dirs": str(scratch_folder(settings, "client")),
         "env.pid.dir": str(settings.run),
         "env.log.dir": str(settings.logs),
         "parallelism.default": 2,
@@ -101,6 +106,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "heartbeat.interval": "2 s",
         "heartbeat.timeout": "10 s",
         "heartbeat.rpc-failure-threshold": 2,
+        # Components that start on a machine with more to do than cores need longer than 10 s to answer each other.
+        "pekko.ask.timeout": "60 s",
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "1 s",
         "restart-strategy.exponential-delay.max-backoff": "15 s",
@@ -147,7 +154,8 @@ def _memory() -> dict[str, Any]:
 def prepare(settings: Settings) -> None:
     """Writes configuration and logging. Raises jars.JarsMissing without the connector."""
     jars.folder(settings, "flink")
-    (settings.home / "flink" / "tmp").mkdir(parents=True, exist_ok=True)
+    for process in ("jobmanager", "taskmanager", "client"):
+        scratch_folder(settings, process).mkdir(parents=True, exist_ok=True)
     shipped = yaml.safe_load((package() / "conf" / "config.yaml").read_text(encoding="utf-8"))
     merged = configuration(settings) | {"env.java.opts.all": shipped["env"]["java"]["opts"]["all"]}
     write_if_changed(conf_folder(settings) / "config.yaml", yaml.safe_dump(merged, sort_keys=False, width=10_000))
@@ -196,6 +204,7 @@ def jobmanager_command(settings: Settings) -> list[str]:
         "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
         "--configDir",
         str(conf_folder(settings)),
+        f"-Dio.tmp.dirs={scratch_folder(settings, 'jobmanager')}",
     )
 
 
@@ -218,6 +227,7 @@ def taskmanager_command(settings: Settings) -> list[str]:
         "--configDir",
         str(conf_folder(settings)),
         "-Dtaskmanager.resource-id=taskmanager-@PID@",
+        f"-Dio.tmp.dirs={scratch_folder(settings, 'taskmanager')}",
     )
 
 

@@ -11,12 +11,16 @@ supervisor's pid is the part's pid. It is written to run/<part>.pid, and @PID@ i
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
 from infra.stack import processes
 from infra.stack.files import write_atomic
 from infra.stack.processes import pid_file
+
+SCRATCH = "KEFULAKE_SUPERVISED_SCRATCH"
+"""Environment variable: a folder to empty before the start (65 MB and its RocksDB files a killed task manager)."""
 
 
 def clear_leftovers(part: str, home: Path, wait_s: float) -> int:
@@ -35,6 +39,9 @@ def main(arguments: list[str]) -> None:
     if cleared:
         sys.stderr.write(f"{part}: stopped {cleared} process(es) left over from before\n")
         sys.stderr.flush()
+    if os.environ.get(SCRATCH):
+        shutil.rmtree(os.environ[SCRATCH], ignore_errors=True)
+        Path(os.environ[SCRATCH]).mkdir(parents=True, exist_ok=True)
     write_atomic(pid_file(Path(home), part), str(os.getpid()))
     command = [word.replace("@PID@", str(os.getpid())) for word in command]
     os.execvpe(command[0], command, os.environ)  # noqa: S606 - the part itself, no shell

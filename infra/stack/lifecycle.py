@@ -50,7 +50,7 @@ def up(settings: Settings, *, only: list[str] | None, extra: list[str] | None, t
         fresh = [program for program in chosen if program.name not in running]
         ports.require_free({use: port for program in fresh for use, port in program.ports(settings).items()})
         for program in fresh:
-            tell(program.name, "preparing")
+            tell(program.name, program.preparing)
             program.prepare(settings)
         known = [program for program in PROGRAMS if program in chosen or program.name in running]
         proxy = supervisor.start(settings, known)

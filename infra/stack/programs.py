@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from infra.stack import flink, flink_jobs, health, kafka, mariadb, topics
 from infra.stack.settings import Settings
@@ -38,6 +38,7 @@ class Program:
     prepare: idempotent, before the first start (configuration, formatting). after: once it is healthy (topics).
     before_stop: while it still runs.
     ports: what for → port. health: None when fine, else why not. wanted: False where a server of your own replaces it.
+    scratch: a folder emptied before each start, for what a killed part could not remove itself.
     """
 
     name: str
@@ -54,7 +55,8 @@ class Program:
     start_limit_s: float = 180
     stop_limit_s: int = 20
     optional: bool = False
-    module: str | None = None
+    scratch: Callable[[Settings], Path | None] = _nothing
+    preparing: str = "preparing"
 
 
 def service(name: str, module: str, **options: object) -> Program:
@@ -63,7 +65,6 @@ def service(name: str, module: str, **options: object) -> Program:
         name=name,
         stage=2,
         stop_turn=1,
-        module=module,
         command=lambda settings: [sys.executable, "-m", module],
         **options,
     )
@@ -89,6 +90,7 @@ PROGRAMS: tuple[Program, ...] = (
         prepare=flink.prepare,
         command=flink.jobmanager_command,
         environment=flink.environment,
+        scratch=lambda s: flink.scratch_folder(s, "jobmanager"),
         ports=lambda s: {
             "Flink REST": s.ports.flink_rest,
             "Flink job manager": s.ports.flink_rpc,
@@ -103,6 +105,7 @@ PROGRAMS: tuple[Program, ...] = (
         stop_turn=2,
         command=flink.taskmanager_command,
         environment=flink.environment,
+        scratch=lambda s: flink.scratch_folder(s, "taskmanager"),
         ports=lambda s: {
             "Flink task manager": s.ports.flink_taskmanager_rpc,
             "Flink data exchange": s.ports.flink_taskmanager_data,
@@ -126,6 +129,7 @@ PROGRAMS: tuple[Program, ...] = (
         stage=1,
         stop_turn=1,
         optional=True,
+        preparing="preparing (the first time 821 MB are fetched)",
         prepare=trino.prepare,
         command=trino.command,
         after=_register_tables,
@@ -170,5 +174,4 @@ def select(settings: Settings, only: list[str] | None = None, extra: list[str] |
         for program in PROGRAMS
         if (program.name in only if only else not program.optional) or program.name in (extra or [])
     ]
-    chosen = [p for p in chosen if p.module is None or importlib.util.find_spec(p.module)]  # while we build
     return sorted((p for p in chosen if p.wanted(settings)), key=lambda program: program.stage)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from infra.stack import guard as guard_module
 from infra.stack import processes
 from infra.stack.files import write_atomic
 from infra.stack.programs import Program
@@ -50,6 +51,9 @@ def _program_section(settings: Settings, program: Program) -> str:
     guard = [sys.executable, "-m", "infra.stack.guard", program.name, str(settings.home), str(program.stop_limit_s)]
     command = shlex.join([*guard, "--", *program.command(settings)]).replace("%", "%%")
     environment = program.environment(settings) | processes.marks(settings.home, program.name)
+    scratch = program.scratch(settings)
+    if scratch is not None:
+        environment[guard_module.SCRATCH] = str(scratch)
     pairs = ",".join(f"{name}={_quoted(value)}" for name, value in environment.items())
     return f"""
 [program:{program.name}]
