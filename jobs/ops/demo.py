@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -133,7 +134,7 @@ def _one(settings: Settings, sql: str) -> int:
     from pipelines.io.answer import QueryRefused
 
     try:
-        return duckdb_lake.ask(settings.lake, sql).rows[0][0]
+        return next(iter(duckdb_lake.ask(settings.lake, sql).rows))[0]
     except QueryRefused:
         return 0
 
@@ -161,7 +162,7 @@ def _print(settings: Settings, title: str, sql: str, rows: int) -> None:
 
     answer = duckdb_lake.ask(settings.lake, sql.strip().rstrip(";"))
     table = Table(*answer.columns, title=title, title_justify="left")
-    for row in answer.rows[:rows]:
+    for row in islice(answer.rows, rows):
         table.add_row(*("" if value is None else str(value)[:60] for value in row))
     console.print(table)
 

@@ -89,7 +89,7 @@ def total(settings: Settings) -> int:
 
 def one(settings: Settings, sql: str) -> int:
     """The single number a statement answers with."""
-    return duckdb_lake.ask(settings.lake, sql).rows[0][0]
+    return next(iter(duckdb_lake.ask(settings.lake, sql).rows))[0]
 
 
 def counts(settings: Settings, channel: str) -> dict[str, int]:
