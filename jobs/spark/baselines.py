@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from infra.stack.settings import Settings
 from jobs.spark.session import spark_session
-from jobs.spark.sources import instant, silver_rows
+from jobs.spark.sources import instant, silver_row_count, silver_rows
 from pipelines import contracts
 from pipelines.io.publisher import publish
 
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     from pipelines.tables import baselines
 
     args, settings = parse_args(argv), Settings.load()
-    spark = spark_session("baselines", settings)
+    spark = spark_session("baselines", settings, rows=silver_row_count(settings))
     try:
         rows, _ = silver_rows(spark, settings)
         built = baselines.build(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from infra.stack.settings import Settings
 from jobs.spark.publishing import publish_checked
-from jobs.spark.session import spark_session
-from jobs.spark.sources import instant, silver_rows
+from jobs.spark.runner import run_gold
+from jobs.spark.sources import instant
 from pipelines import contracts
-from pipelines.quality.gate import GateFailed, Reconciliation
+from pipelines.quality.gate import Reconciliation, Report
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -44,33 +44,27 @@ def second_path(rows: DataFrame, view: DataFrame, as_of_at: datetime) -> list[Re
     ]
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit 0 when published, 1 when the gate refused (the table is as it was)."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings, args: argparse.Namespace) -> Report:
+    """Builds from the current silver rows, checks and publishes. Raises GateFailed; the table is then as it was."""
     from pipelines.tables import customer_360
 
-    args = parse_args(argv)
-    settings = Settings.load()
-    spark = spark_session("customer_360", settings)
-    try:
-        rows, versions = silver_rows(spark, settings)
-        rows = rows.cache()
-        view = customer_360.build(rows, as_of_at=args.as_of, policy=contracts.policy("gold")["contacts"]).cache()
-        anonymous = rows.where("customer_id IS NULL").count()
-        report = publish_checked(
-            view,
-            customer_360.TABLE,
-            settings,
-            reconciliations=second_path(rows, view, args.as_of),
-            notes={"as_of_at": args.as_of, "sources": versions, "anonymous_rows": anonymous},
-        )
-        log.info("%d customers; %d rows of nobody known left out", report.checked_rows, anonymous)
-    except GateFailed as refused:
-        log.error("not published:\n%s", refused)
-        return 1
-    finally:
-        spark.stop()
-    return 0
+    view = customer_360.build(rows, as_of_at=args.as_of, policy=contracts.policy("gold")["contacts"]).cache()
+    anonymous = rows.where("customer_id IS NULL").count()
+    report = publish_checked(
+        view,
+        customer_360.TABLE,
+        settings,
+        reconciliations=second_path(rows, view, args.as_of),
+        notes={"as_of_at": args.as_of, "sources": versions, "anonymous_rows": anonymous},
+    )
+    log.info("%d customers; %d rows of nobody known left out", report.checked_rows, anonymous)
+    view.unpersist()
+    return report
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit 0 when published, 1 when the gate refused."""
+    return run_gold("customer_360", [(publish, parse_args(argv))])
 
 
 if __name__ == "__main__":

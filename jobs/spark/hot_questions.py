@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from infra.stack.settings import Settings
 from jobs.spark.publishing import publish_checked
-from jobs.spark.session import spark_session
-from jobs.spark.sources import day_start, instant, silver_rows
+from jobs.spark.runner import run_gold
+from jobs.spark.sources import day_start, instant
 from pipelines import contracts
 from pipelines.insight.questions import Asking
-from pipelines.quality.gate import GateFailed, Reconciliation
+from pipelines.quality.gate import Reconciliation, Report
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -63,44 +63,41 @@ def second_path(questions: DataFrame, view: DataFrame) -> list[Reconciliation]:
     return [Reconciliation("questions_equal_source", built, source)]
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit 0 when published, 1 when the gate refused (the table is as it was)."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings, args: argparse.Namespace) -> Report:
+    """Builds from the current silver rows, checks and publishes. Raises GateFailed; the table is then as it was."""
     from pipelines.tables import hot_questions
 
-    args, settings = parse_args(argv), Settings.load()
     gold = contracts.policy("gold")
     policy = gold["hot_questions"]
     since = None if args.since is None else first_day(args.since, args.period)
-    spark = spark_session("hot_questions", settings)
-    try:
-        rows, versions = silver_rows(spark, settings)
-        questions = hot_questions.asked(
-            rows,
-            period_type=args.period,
-            time_zone=gold["business_time_zone"],
-            starts_at=None if since is None else day_start(since),
-            as_of_at=args.as_of,
-            asking=Asking.from_policy(
-                contracts.policy("questions"), max_chars=policy["max_question_chars"], min_terms=policy["min_key_terms"]
-            ),
-        ).cache()  # five aggregates read it, and cutting Chinese into words is the dear part
-        view = hot_questions.build(questions, policy=policy).cache()
-        report = publish_checked(
-            view,
-            hot_questions.TABLE,
-            settings,
-            replace=replaced(args.period, since),
-            reconciliations=second_path(questions, view),
-            notes={"as_of_at": args.as_of, "sources": versions},
-        )
-        log.info("%d questions listed", report.checked_rows)
-    except GateFailed as refused:
-        log.error("not published:\n%s", refused)
-        return 1
-    finally:
-        spark.stop()
-    return 0
+    questions = hot_questions.asked(
+        rows,
+        period_type=args.period,
+        time_zone=gold["business_time_zone"],
+        starts_at=None if since is None else day_start(since),
+        as_of_at=args.as_of,
+        asking=Asking.from_policy(
+            contracts.policy("questions"), max_chars=policy["max_question_chars"], min_terms=policy["min_key_terms"]
+        ),
+    ).cache()  # five aggregates read it, and cutting Chinese into words is the dear part
+    view = hot_questions.build(questions, policy=policy).cache()
+    report = publish_checked(
+        view,
+        hot_questions.TABLE,
+        settings,
+        replace=replaced(args.period, since),
+        reconciliations=second_path(questions, view),
+        notes={"as_of_at": args.as_of, "sources": versions},
+    )
+    log.info("%d questions listed", report.checked_rows)
+    view.unpersist()
+    questions.unpersist()
+    return report
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit 0 when published, 1 when the gate refused."""
+    return run_gold("hot_questions", [(publish, parse_args(argv))])
 
 
 if __name__ == "__main__":

@@ -24,6 +24,16 @@ _LOCAL = {
     # The Delta log of a local table is a few files: 50 partitions (the default) cost 3 s a snapshot.
     "spark.databricks.delta.snapshotPartitions": "2",
 }
+# A job over a small lake is over before the JVM's second compiler or Spark's generated classes pay: both would take
+# more CPU than the work (figures in DECISIONS.md, "Gold builds").
+_SMALL = {
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.databricks.delta.snapshotPartitions": "1",
+}
+SMALL_ROWS = 2_000_000
 _ALWAYS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -35,8 +45,8 @@ _ALWAYS = {
 }
 
 
-def spark_session(name: str, settings: Settings) -> SparkSession:
-    """A session for the job ``name``; ends with the process or by ``.stop()``.
+def spark_session(name: str, settings: Settings, *, rows: int | None = None) -> SparkSession:
+    """A session for the job ``name``; ends with the process or by ``.stop()``. ``rows``: how many it will read.
 
     Raises:
         JavaMissing, JarsMissing: Java 17 or the Delta jars aren't there; the message names the cure.
@@ -49,7 +59,8 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
     builder = SparkSession.builder.appName(f"kefulake {name}")
     # Settings made here would win over those of spark-submit, so a cluster's own stay untouched.
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-    for key, value in (_ALWAYS if submitted else _LOCAL | _ALWAYS).items():
+    local = _LOCAL | (_SMALL if rows is not None and rows < SMALL_ROWS else {})
+    for key, value in (_ALWAYS if submitted else local | _ALWAYS).items():
         builder = builder.config(key, value)
     class_path = jars.class_path(settings, "spark")
     builder = builder.config("spark.driver.extraClassPath", class_path)

@@ -24,6 +24,16 @@ def silver_rows(spark: SparkSession, settings: Settings) -> tuple[DataFrame, dic
     return current_rows(*read.values(), contracts.policy("identity")["precedence"]), versions
 
 
+def silver_row_count(settings: Settings) -> int:
+    """Rows the gold jobs will read, out of the Delta logs; files without a count are taken for a million each."""
+    total = 0
+    for table in SILVER:
+        path = settings.table_path(table)
+        if spark_delta.version_of(path) is not None:
+            total += spark_delta.row_count(path, unknown=1_000_000)
+    return total
+
+
 def instant(text: str) -> datetime:
     """An instant as a job takes it: a business day means up to its end, anything else is ISO 8601 (UTC by default).
 

@@ -1,0 +1,37 @@
+"""Runs gold builds in one Spark session over one reading of silver."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Sequence
+
+from infra.stack.settings import Settings
+from jobs.spark.session import spark_session
+from jobs.spark.sources import silver_row_count, silver_rows
+from pipelines.quality.gate import GateFailed
+
+Build = tuple[Callable[..., object], argparse.Namespace]
+log = logging.getLogger(__name__)
+
+
+def run_gold(name: str, builds: Sequence[Build]) -> int:
+    """Every build, also after one was refused; exit code 1 when any was. A refused table stays as it was."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("py4j", "great_expectations"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings = Settings.load()
+    spark = spark_session(name, settings, rows=silver_row_count(settings))
+    refused = 0
+    try:
+        rows, versions = silver_rows(spark, settings)
+        rows = rows.cache()
+        for publish, args in builds:
+            try:
+                publish(rows, versions, settings, args)
+            except GateFailed as failure:
+                log.error("not published:\n%s", failure)
+                refused = 1
+    finally:
+        spark.stop()
+    return refused
