@@ -27,6 +27,10 @@ def _any_of(words: tuple[str, ...]) -> str:
     return "(?:" + "|".join(re.escape(word) for word in sorted(seen, key=len, reverse=True)) + ")"
 
 
+def _either(words: str, patterns: list[str]) -> str:
+    return f"(?:{'|'.join([words, *patterns])})"
+
+
 def ambiguous_complaint(
     kind: pl.Series,
     sender_role: pl.Series,
@@ -36,11 +40,14 @@ def ambiguous_complaint(
     score: pl.Series,
     score_scale_max: pl.Series,
     low_score_share: float,
+    min_chars: int,
     vague_max_chars: int,
     max_chars: int,
     problem_words: list[str],
+    problem_patterns: list[str],
     topic_words: list[str],
     praise_words: list[str],
+    praise_patterns: list[str],
     contrast_words: list[str],
     negations: list[str],
     idioms: list[str],
@@ -51,14 +58,16 @@ def ambiguous_complaint(
     Looked at: complaints, and feedback whose score is at most `low_score_share` of its scale, both with a text of up
     to `max_chars`. One of `problem_words` places it, however short: 太慢了 is clear. Else pure praise contradicts the
     complaint: none behind one of `negations`, no `contrast_words` and no other news beside it. Else a topic places it
-    (味道一般); else it is vague if it is shorter than `vague_max_chars` and made of `empty_words`, which say how
-    somebody feels or nothing. `idioms` only sound like a problem and are passed over.
+    (味道一般); else it is vague below `min_chars`, or below `vague_max_chars` if it is made of `empty_words`, which say
+    how somebody feels or nothing. `idioms` only sound like a problem and are passed over. The patterns are what many
+    words are made by: 不灵, 不进电, 被盗, 掉漆.
 
     >>> nothing = pl.Series([None] * 5, dtype=pl.String)
     >>> ambiguous_complaint(pl.Series(["complaint"] * 4 + ["feedback"]), pl.Series(["customer"] * 5),
     ...     pl.Series(["太慢了", "你们看着办", "服务非常满意", "服务一般", "好吃"]), subject=nothing,
     ...     score=pl.Series([None] * 4 + [5.0]), score_scale_max=pl.Series([None] * 4 + [5.0]), low_score_share=0.4,
-    ...     vague_max_chars=12, max_chars=40, problem_words=["慢"], topic_words=["服务"], praise_words=["满意", "好吃"],
+    ...     min_chars=4, vague_max_chars=12, max_chars=40, problem_words=["慢"], problem_patterns=[],
+    ...     topic_words=["服务"], praise_patterns=[], praise_words=["满意", "好吃"],
     ...     contrast_words=["但"], negations=["不"], idioms=["没有下次"],
     ...     empty_words=["你们", "看着办"]).to_list()
     [None, 'complaint.vague', 'complaint.contradictory', None, None]
@@ -74,6 +83,7 @@ def ambiguous_complaint(
     said = said.str.strip_chars("。")
     lists = (praise_words, problem_words, topic_words, contrast_words, negations, idioms, empty_words)
     praise, problem, topic, contrast, negation, idiom, empty = (_any_of(tuple(words)) for words in lists)
+    praise, problem = _either(praise, praise_patterns), _either(problem, problem_patterns)
     frame = (
         said.str.to_lowercase()
         .to_frame("said")
@@ -99,7 +109,10 @@ def ambiguous_complaint(
         .then(None)
         .when(pure)
         .then(pl.lit("complaint.contradictory"))
-        .when(pl.col("plain").str.contains(topic) | (pl.col("size") >= vague_max_chars) | says_more)
+        .when(
+            pl.col("plain").str.contains(topic)
+            | (pl.col("size") >= pl.when(says_more).then(min_chars).otherwise(vague_max_chars))
+        )
         .then(None)
         .otherwise(pl.lit("complaint.vague"))
     )
