@@ -8,6 +8,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
 from email.utils import parseaddr
+from functools import lru_cache
 from html import unescape
 
 from pipelines import contracts
@@ -83,6 +84,11 @@ def address_header(mail: Message, name: str) -> str | None:
     return address if "@" in address else None
 
 
+@lru_cache(maxsize=1)
+def _max_text_chars() -> int:
+    return contracts.policy("channels")["email"]["max_text_chars"]
+
+
 def body_text(mail: Message, max_parts: int) -> tuple[str | None, list[tuple[str, str | None, bytes]]]:
     """The words of the body (plain text before HTML), and the other parts as (media type, file name, bytes)."""
     plain: list[str] = []
@@ -99,7 +105,7 @@ def body_text(mail: Message, max_parts: int) -> tuple[str | None, list[tuple[str
             (plain if media_type == "text/plain" else html).append(words)
         else:
             others.append((media_type, None, content))
-    limit = contracts.policy("channels")["email"]["max_text_chars"]
+    limit = _max_text_chars()
     said = "\n".join(plain) if plain else "\n".join(without_tags(words[: 4 * limit]) for words in html)
     return (said.strip()[:limit] if plain or html else None), others
 

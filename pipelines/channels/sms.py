@@ -55,7 +55,7 @@ def _read(fields: dict, account: str, received_at_us: int, source_ref: str | Non
     elif report == "sent":
         spoke = "system" if fields.get("agent_id") is None else "agent"
     elif survey_id is not None and said is not None and (answer := _SURVEY_ANSWER.fullmatch(said)):
-        kind, score = "feedback", float(answer[1])
+        kind, score, said = "feedback", float(answer[1]), None  # the digit is the score, not a text of one letter
     return Interaction(
         source_message_id=_message_id(required_ident(fields, "msg_id"), report),
         kind=kind,

@@ -100,7 +100,7 @@ class Dirt:
             asked_us = contact.replied_us - chance.randint(4, 20) * HOUR
             contact.asked_us, contact.response_s = asked_us, (contact.replied_us - asked_us) / S
             contact.expect_response = "extreme_confirmed"
-        elif how == "high" and timed:
+        elif how == "high" and timed and contact.channel != "ticket_system":  # tickets may honestly take years
             contact.response_s = float(round(MEDIAN_RESPONSE_S[contact.channel] * chance.randint(4_000, 9_000)))
             contact.expect_response = "outlier_high"
         elif how == "high" and contact.channel in _CHATTY:
@@ -136,6 +136,7 @@ class Dirt:
             )
         )
         again = dataclasses.replace(contact, session=session, text=written, extra=dict(contact.extra))
+        again.extra.setdefault("title", text[:12])
         again.at_us += self._chance.randint(1, 240) * 60 * S
         again.expect, again.expect_rule, again.how = "duplicate", "feedback_window", "duplicate.feedback"
         again.response_s = again.expect_response = again.asked_us = again.replied_us = None

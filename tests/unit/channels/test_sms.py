@@ -15,7 +15,10 @@ RECEIPT = b"id:m2 sub:001 dlvrd:001 submit date:2601090759 done date:2601090800 
             {"content": "5", "survey_id": "s", "score_scale_max": 5},
             {"kind": "feedback", "score": 5.0, "score_scale_max": 5.0},
         ),
-        ({"content": " ５分。", "survey_id": "s"}, {"kind": "feedback", "score": 5.0}),  # full-width digit, word, dot
+        (
+            {"content": " ５分。", "survey_id": "s"},
+            {"kind": "feedback", "score": 5.0, "text": None},
+        ),  # full-width digit, word, dot
         (
             {"content": "50", "survey_id": "s", "score_scale_max": 5},
             {"score": 50.0},
