@@ -50,7 +50,7 @@ def credentials(account: Account, incoming: Incoming, *, now_s: float, window_s:
     """Read timestamp and nonce and refuse early what can be refused without the body.
 
     Raises:
-        Refusal: ``signature.*``, ``timestamp.outside``, ``envelope.missing``.
+        Refusal: ``signature.missing``, ``timestamp.outside``.
     """
     if account.scheme == "hmac":
         timestamp = incoming.headers.get(signatures.TIMESTAMP_HEADER)
@@ -59,8 +59,6 @@ def credentials(account: Account, incoming: Incoming, *, now_s: float, window_s:
     else:
         timestamp, nonce = incoming.query.get("timestamp"), incoming.query.get("nonce")
         given = incoming.query.get("msg_signature") or incoming.query.get("signature")
-        if account.aes_key and incoming.method == "POST" and given and "msg_signature" not in incoming.query:
-            raise Refusal("envelope.missing")
     if not given:
         raise Refusal("signature.missing")
     at_s = signatures.require_timestamp(timestamp, now_s, window_s)

@@ -86,6 +86,15 @@ def test_remembers_over_a_restart_but_not_over_its_expiry(path, clock):
     assert run(path, clock, deliver) is True
 
 
+def test_forgets_while_it_runs_too(path, clock):
+    async def scenario(store):
+        await deliver(store)
+        clock.now_s = 1300.5
+        return await deliver(store, b"other bytes")
+
+    assert run(path, clock, scenario) is True
+
+
 def test_the_second_of_two_at_once_waits_for_the_first(path, clock):
     async def scenario(store):
         acknowledged = asyncio.Event()
