@@ -39,6 +39,7 @@ class Sender:
                 "queue.buffering.max.messages": 400_000,
                 "queue.buffering.max.kbytes": 262_144,
                 "message.max.bytes": 6_291_456,
+                "log_level": 3,  # a coordinator that still loads is asked again, no need to read of it
             }
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -72,12 +73,21 @@ def _measured_process(
             except subprocess.TimeoutExpired as slow:
                 raise StepFailed(f"{command[0]} was not through after {limit_s:.0f} s and was stopped") from slow
             finally:
-                for one, _ in tree(root, name_of):
-                    one.kill()
+                _end(root)
+                process.wait(20)
     if process.returncode:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:])
         raise StepFailed(f"{command[0]} ended with code {process.returncode}: {tail}")
     return json.loads(told.strip().splitlines()[-1]), sampler
+
+
+def _end(root: psutil.Process) -> None:
+    """Kills what is left of a side; nothing when it ended by itself."""
+    left = [process for process, _ in tree(root, lambda _: "")]
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=10)
 
 
 def _broker(stack: BenchStack):
