@@ -16,6 +16,7 @@ import argparse
 import json
 import logging
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -192,7 +193,9 @@ def main(argv: list[str] | None = None) -> int:
     bench_report.show(report, console)
     for failure in bench.failures:
         console.print(f"[red]failed: {failure}[/]")
-    console.print(f"report: {args.report}")
+    if args.home is None and not args.keep and not bench.failures:
+        shutil.rmtree(home, ignore_errors=True)
+    console.print(f"report: {args.report}" + (f"; what failed is kept in {home}" if bench.failures else ""))
     return 1 if bench.failures else 0
 
 

@@ -35,6 +35,7 @@ ENGINE = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.scheduler.mode": "FAIR",
     "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.execution.arrow.maxRecordsPerBatch": str(ARROW_ROWS),
@@ -82,7 +83,7 @@ def kafka(spark: SparkSession, bootstrap: str, topics: list[str], rows_per_trigg
 
 def header(name: str) -> str:
     """SQL of one header as text."""
-    return f"CAST(element_at(filter(headers, h -> h.key = '{name}'), 1).value AS STRING) AS {name}"
+    return f"CAST(try_element_at(filter(headers, h -> h.key = '{name}'), 1).value AS STRING) AS {name}"
 
 
 def wire_schema(topic: str):
