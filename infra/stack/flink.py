@@ -108,6 +108,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "heartbeat.rpc-failure-threshold": 2,
         # Components that start on a machine with more to do than cores need longer than 10 s to answer each other.
         "pekko.ask.timeout": "60 s",
+        "pekko.startup-timeout": "120 s",
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "1 s",
         "restart-strategy.exponential-delay.max-backoff": "15 s",

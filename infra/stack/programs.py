@@ -52,7 +52,7 @@ class Program:
     ports: Callable[[Settings], dict[str, int]] = _no_ports
     health: Callable[[Settings], str | None] = _nothing
     wanted: Callable[[Settings], bool] = lambda settings: True
-    start_limit_s: float = 180
+    start_limit_s: float = 300
     stop_limit_s: int = 20
     optional: bool = False
     scratch: Callable[[Settings], Path | None] = _nothing
