@@ -17,7 +17,8 @@ from pipelines.simulation.conversations import MARK
 # A pool sent once more carries another number in each ID: 7 digits after "sim", or 5 inside WeChat's numeric MsgId.
 MESSAGE_NUMBER_MARK = "777700000"
 _PASS = re.compile(rb"sim(\d{7})")
-_NUMBER_PASS = re.compile(rb"(?<!\d)7777\d{5}(?=\d{9}(?!\d))")
+# At most nine more digits: a message cut off in the middle of its MsgId has fewer.
+_NUMBER_PASS = re.compile(rb"(?<!\d)7777\d{5}(?=\d{0,9}(?!\d))")
 
 
 class Truth(NamedTuple):
