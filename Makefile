@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: help setup demo up down status test test-fast lint format real-data kill-test bench cleaning-report lock clean
+.PHONY: help setup demo up down status test test-fast test-trino lint format real-data kill-test bench cleaning-report lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ test: setup lint  ## lint and all tests, on a stack of their own in a temporary 
 
 test-fast: setup lint  ## the tests that need neither the stack nor Spark
 	@$(BIN)/python -m pytest -q -m "not stack and not spark" $(PYTEST_ARGS)
+
+test-trino: setup  ## both engines on the same queries (fetches Trino, 821 MB, once)
+	@$(BIN)/python -c "from infra.stack.settings import Settings; from infra.trino import server; server.fetch(Settings.load())"
+	@$(BIN)/python -m pytest -q -m trino $(PYTEST_ARGS)
 
 lint: setup  ## style and common mistakes
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

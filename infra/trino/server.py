@@ -72,8 +72,7 @@ def folder(settings: Settings) -> Path:
 
 def prepare(settings: Settings) -> None:
     """Fetches (821 MB, once), unpacks and configures; does nothing the second time."""
-    jars.fetch(settings, "trino")
-    _unpack(jars.folder(settings, "trino"))
+    fetch(settings)
     etc, names = folder(settings) / "etc", _names(settings)
     (folder(settings) / "metastore").mkdir(parents=True, exist_ok=True)
     (folder(settings) / "data").mkdir(parents=True, exist_ok=True)
@@ -85,6 +84,12 @@ def prepare(settings: Settings) -> None:
     )
     write_if_changed(etc / "rules.json", json.dumps(_RULES, indent=2) + "\n")
     write_if_changed(etc / "log.properties", "io.trino=WARN\n")
+
+
+def fetch(settings: Settings) -> None:
+    """The server below build/jars/trino: fetched and unpacked once, shared by all homes."""
+    jars.fetch(settings, "trino")
+    _unpack(jars.folder(settings, "trino"))
 
 
 def command(settings: Settings) -> list[str]:
@@ -121,13 +126,6 @@ def health(settings: Settings) -> str | None:
             return "is starting" if json.load(answer)["starting"] else None
     except (OSError, ValueError, KeyError) as error:
         return f"does not answer ({getattr(error, 'reason', error)})"
-
-
-def register_tables(settings: Settings) -> None:
-    """Puts the lake's tables into the catalogue, once Trino is up."""
-    from pipelines.io import trino_catalog
-
-    trino_catalog.sync(settings)
 
 
 def server_folder(settings: Settings) -> Path:
