@@ -9,7 +9,7 @@ from collections.abc import Callable
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from infra.stack import supervisor
+from infra.stack import flink, supervisor
 from infra.stack.settings import Settings
 from pipelines import contracts
 from tests.bench.scripted_cleaning import Truth
@@ -30,13 +30,20 @@ def moved(settings: Settings, part: str) -> int:
             return _versions(settings, "bronze.raw_events") + _versions(settings, "silver.interactions")
         if part in ("serving-writer", "mariadb"):
             return _database(settings, "SELECT coalesce(sum(next_offset), 0) FROM stream_offsets")
-        return _end(settings, "raw.web_chat" if part == "kafka" else "interactions.clean")
+        return _end(settings, "raw.web_chat") if part == "kafka" else _checkpoint(settings)
     except Exception:  # a part that is down cannot be asked
         return -1
 
 
 def _versions(settings: Settings, table: str) -> int:
     return max((int(p.stem) for p in (settings.table_path(table) / "_delta_log").glob("0*.json")), default=0)
+
+
+def _checkpoint(settings: Settings) -> int:
+    """When the newest completed checkpoint of the running job began (ms); old tasks write on, but complete none."""
+    (job,) = [job for job in flink.rest(settings, "/jobs/overview")["jobs"] if job["state"] == "RUNNING"]
+    newest = flink.rest(settings, f"/jobs/{job['jid']}/checkpoints")["latest"]["completed"]
+    return newest["trigger_timestamp"] if newest else -1
 
 
 def _end(settings: Settings, topic: str) -> int:
