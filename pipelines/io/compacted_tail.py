@@ -11,6 +11,14 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 LOG = logging.getLogger(__name__)
 Record = tuple[str, bytes | None]
 _BATCH = 10_000
+_NEEDS_A_PERSON = frozenset(
+    [
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.OFFSET_OUT_OF_RANGE,
+        KafkaError._AUTO_OFFSET_RESET,
+    ]
+)
 
 
 class TailError(RuntimeError):
@@ -89,8 +97,8 @@ class CompactedTail:
                     records.append((message.key().decode("utf-8", "replace"), message.value()))
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._waiting.discard(message.partition())
-            elif error.fatal() or not error.retriable():
+            elif error.fatal() or error.code() in _NEEDS_A_PERSON:
                 raise KafkaException(error)
-            else:
+            else:  # the broker is away for a moment: the client keeps trying, and what is known stays in use
                 LOG.warning("topic %s: %s", self.topic, error.str())
         return records, len(messages)
