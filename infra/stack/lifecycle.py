@@ -71,8 +71,7 @@ def _start_stage(
                 proxy.supervisor.startProcess(program.name, False)
     for program in stage:
         _await_healthy(settings, program, began + program.start_limit_s, tell)
-        if program.name not in running:
-            program.after(settings)
+        program.after(settings)  # idempotent; contracts may have gained a topic since the last start
         tell(program.name, "already up" if program.name in running else f"ready ({time.monotonic() - began:.1f} s)")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
@@ -102,3 +103,20 @@ def _checkpoints(settings: Settings, job_id: str) -> tuple[int, float | None, in
     if last is None:
         return restarts, None, None
     return restarts, time.time() - last["latest_ack_timestamp"] / 1000, last["end_to_end_duration"]
+
+
+def await_jobs(settings: Settings, tell: Callable[[str, str], None], limit_s: float = 180) -> bool:
+    """Waits until every deployed job that should run does (the job keeper submits it); False when one does not."""
+    began, told = time.monotonic(), set()
+    while time.monotonic() - began < limit_s:
+        wanted = [job for job in jobs(settings) if job.state != "stopped"]
+        for job in wanted:
+            if job.trouble is None and job.name not in told:
+                told.add(job.name)
+                tell(job.name, f"ready ({time.monotonic() - began:.1f} s)")
+            elif job.trouble is not None:
+                tell(job.name, f"waiting: {job.trouble.splitlines()[0]}")
+        if all(job.trouble is None for job in wanted):
+            return True
+        time.sleep(0.5)
+    return False

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from infra.stack import lifecycle
+from infra.stack import lifecycle, observe
 from infra.stack.settings import Settings
 
 console = Console()
@@ -54,10 +54,13 @@ def up(
     """Start the stack; what runs already stays as it is."""
     settings = Settings.load()
     with PartProgress() as progress:
-        lifecycle.up(settings, only=_names(only), extra=_names(extra), tell=progress.tell)
-    from jobs.ops.status import print_parts
+        parts = lifecycle.up(settings, only=_names(only), extra=_names(extra), tell=progress.tell)
+        if "job-keeper" in {part.name for part in parts}:
+            observe.await_jobs(settings, progress.tell)
+    from jobs.ops.status import print_jobs, print_parts
 
     print_parts(settings, console)
+    print_jobs(settings, console)
 
 
 def down() -> None:
