@@ -35,9 +35,10 @@ class Program:
     """One supervised part.
 
     stage: parts start stage by stage, each waiting for the one before. stop_turn: lower ones stop first.
-    prepare: idempotent, before the first start (configuration, formatting). after: idempotent, whenever `up` finds it healthy (topics).
-    before_stop: while it still runs.
-    ports: what for → port. health: None when fine, else why not. wanted: False where a server of your own replaces it.
+    prepare: idempotent, before the first start (configuration, formatting).
+    after: idempotent, whenever `up` finds it healthy (topics). before_stop: while it still runs.
+    ports: what for → port. health: None when fine, else why not.
+    wanted: False where a server of your own replaces it.
     scratch: a folder emptied before each start, for what a killed part could not remove itself.
     """
 
