@@ -140,6 +140,10 @@ class TableStream:
         )  # fmt: skip
         return rows
 
+    def check_topics(self) -> None:
+        """Raises TopicChanged when partitions were added or a topic was made again; a quiet table sees it only so."""
+        self._log.check_unchanged()
+
     @property
     def rows_waiting(self) -> int:
         """Messages read and not yet written."""

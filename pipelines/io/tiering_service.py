@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.stack.files import write_atomic
 from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.io import delta_upkeep
@@ -22,12 +17,14 @@ from pipelines.io.committed_log import CommittedLog, LogRefused, TopicChanged
 from pipelines.io.converters import BronzeConverter, JsonConverter, UnreadableKeeper
 from pipelines.io.delta import DeltaStore, LostRace, SchemaRefused, open_store
 from pipelines.io.records import JsonRecords, UnknownColumn
+from pipelines.io.stream_health import Health, write_status
 from pipelines.io.tiering import Limits, TableStream
 from pipelines.privacy.keys import MasterKey
 
 log = logging.getLogger(__name__)
 
 REJECTS = "quarantine.rejects"
+TOPICS_EVERY_S = 30.0
 # A person has to act on these: the stream stops, says why, and looks again every now and then.
 _REFUSALS = (LogRefused, SchemaRefused, UnknownColumn)
 
@@ -71,22 +68,6 @@ def table_stream(settings: Settings, name: str, policy: Mapping[str, Any], key: 
         Limits.of(policy),
         transactional=all(topic.transactional for topic in topics),
     )
-
-
-@dataclass
-class Health:
-    """How a stream fares, for status and metrics. Instants are UTC epoch seconds, or None."""
-
-    state: str = "starting"  # starting | running | retrying | refused | stopped
-    error: str = ""
-    last_commit_at: float | None = None
-    caught_up_at: float | None = None
-    rows_written: int = 0
-    rows_waiting: int = 0
-    unreadable: int = 0
-    commits: int = 0
-    lost_races: int = 0
-    lag: dict[str, int] = field(default_factory=dict)
 
 
 def serve(
@@ -135,7 +116,7 @@ def serve(
 def _turns(
     stream: TableStream, health: Health, stop: threading.Event, policy: Mapping[str, Any], until_caught_up: bool
 ) -> None:
-    poll_s, looked_at = policy["reader"]["idle_poll_s"], 0.0
+    poll_s, looked_at, checked_at = policy["reader"]["idle_poll_s"], 0.0, time.time()
     while not stop.is_set():
         began_at = time.time()
         if stream.collect(poll_s, stop.is_set) or (until_caught_up and stream.log_at_end and stream.rows_waiting):
@@ -149,6 +130,9 @@ def _turns(
                 break
         if began_at - looked_at > 1:
             looked_at, health.lag = began_at, {str(source): n for source, n in stream.lag().items()}
+        if began_at - checked_at > TOPICS_EVERY_S:
+            checked_at = began_at
+            stream.check_topics()
     if stream.rows_waiting:
         stream.write()
         health.rows_written, health.rows_waiting = stream.rows_written, 0
@@ -229,19 +213,3 @@ def _join(threads: Sequence[threading.Thread], wait_s: float) -> None:
     deadline = time.monotonic() + wait_s
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-
-
-def write_status(path: Path, health: Mapping[str, Health], clock: Callable[[], float] = time.time) -> None:
-    """``{"written_at", "pid", "tables": {name: Health}}``; instants as ISO 8601 in UTC."""
-    tables = {}
-    for name, now in health.items():
-        told = dict(now.__dict__)
-        for instant in ("last_commit_at", "caught_up_at"):
-            told[instant] = _iso(told[instant])
-        tables[name] = told | {"lag_total": sum(now.lag.values())}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps({"written_at": _iso(clock()), "pid": os.getpid(), "tables": tables}, indent=1))
-
-
-def _iso(epoch_s: float | None) -> str | None:
-    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC).isoformat()

@@ -165,6 +165,9 @@ def test_a_topic_changed_while_reading_is_not_committed(world):
     log.changed = True
     with pytest.raises(TopicChanged):
         one.write()
+    with pytest.raises(TopicChanged):
+        one.check_topics()
     log.changed = False
+    one.check_topics()
     one.rewind()
     assert log.started[ONE] == 0
