@@ -1,0 +1,82 @@
+"""The jobs against a lake: what silver holds is published, and a defect planted in the checks keeps it back."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+import pytest
+
+from jobs.spark import customer_360, hot_questions
+from jobs.spark.sources import silver_row_count, silver_rows
+from pipelines.io import duckdb_lake
+from pipelines.quality.gate import GateFailed
+from tests.unit.io.lake import AT, interaction, write
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture
+def lake(settings, tmp_path):
+    """A home of its own with three contacts of two people."""
+    home = dataclasses.replace(settings, home=tmp_path)
+    rows = [
+        interaction(1, customer_id="c1", channel="phone", kind="consultation", text="怎么退货？"),
+        interaction(2, customer_id="c1", channel="app", text="请问怎么退货", received_at=AT + timedelta(hours=1)),
+        interaction(3, customer_id="c2", channel="app", text="怎么退货？", received_at=AT + timedelta(hours=2)),
+        interaction(4, channel="app", identity_status="anonymous", text="在吗", received_at=AT + timedelta(hours=3)),
+    ]
+    write(home.lake, "silver.interactions", rows)
+    return home
+
+
+def _sql(lake, sql):
+    return list(duckdb_lake.ask(lake.lake, sql).rows)
+
+
+def test_gold_is_built_from_silver_and_read_back_by_duckdb(spark, lake):
+    assert silver_row_count(lake) == 4
+    rows, versions = silver_rows(spark, lake)
+    assert versions == {"silver.interactions": 0, "silver.feedback": None, "silver.identity_links": None}
+    customer_360.publish(rows, versions, lake, customer_360.parse_args(["--as-of", "2026-01-20"]))
+    hot_questions.publish(rows, versions, lake, hot_questions.parse_args(["--as-of", "2026-01-20"]))
+    found = _sql(lake, "SELECT customer_id, contacts, channels FROM gold.customer_360 ORDER BY 1")
+    assert found == [("c1", 2, 2), ("c2", 1, 1)]
+    assert _sql(lake, "SELECT question, askers, questions FROM gold.hot_questions") == [("怎么退货？", 2, 3)]
+    assert _sql(lake, "SELECT count(*) FROM gold.quality_results WHERE NOT passed") == [(0,)]
+
+
+def test_a_day_rebuilt_replaces_that_day_only(spark, lake):
+    rows, versions = silver_rows(spark, lake)
+    hot_questions.publish(rows, versions, lake, hot_questions.parse_args([]))
+    later = AT + timedelta(days=1)
+    more = [
+        interaction(5 + i, customer_id=f"c{i}", text="电子发票怎么开？", received_at=later, channel="app")
+        for i in range(2)
+    ]
+    write(lake.lake, "silver.interactions", more)
+    rows, versions = silver_rows(spark, lake)
+    hot_questions.publish(rows, versions, lake, hot_questions.parse_args(["--since", "2026-01-06"]))
+    days = _sql(lake, "SELECT CAST(period_start_date AS VARCHAR), question FROM gold.hot_questions ORDER BY 1")
+    assert days == [("2026-01-05", "怎么退货？"), ("2026-01-06", "电子发票怎么开？")]
+
+
+def test_a_defect_stops_publishing_and_readers_keep_what_they_had(spark, lake, tmp_path, monkeypatch):
+    rows, versions = silver_rows(spark, lake)
+    args = customer_360.parse_args(["--as-of", "2026-01-20"])
+    customer_360.publish(rows, versions, lake, args)
+    planted = tmp_path / "expectations"
+    planted.mkdir()
+    (planted / "gold.customer_360.yaml").write_text(
+        "table: gold.customer_360\n"
+        "checks:\n"
+        "  - {name: nobody_comes_twice, severity: stop, holds: contacts < 2, because: planted}\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("KEFULAKE_EXPECTATIONS", str(planted))
+    before = _sql(lake, "SELECT * FROM gold.customer_360 ORDER BY customer_id")
+    with pytest.raises(GateFailed, match=r'nobody_comes_twice: 1 rows, e\.g\. \[\{"customer_id": "c1"\}\]'):
+        customer_360.publish(rows, versions, lake, args)
+    assert _sql(lake, "SELECT * FROM gold.customer_360 ORDER BY customer_id") == before
+    verdict = "SELECT check_name, published, bad_rows FROM gold.quality_results WHERE NOT passed"
+    assert _sql(lake, verdict) == [("nobody_comes_twice", False, 1)]
