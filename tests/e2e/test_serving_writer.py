@@ -29,11 +29,17 @@ BASE_US = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 DEADLINE_S = 120
 
 
+class Own:
+    """What tells this test's rows from those of others on the shared stack."""
+
+    topic = ""
+
+
 def record(number: int, **changed: object) -> dict:
-    """A clean interaction; `number` makes its raw coordinates."""
+    """A clean interaction; `number` makes its raw coordinates, under a raw topic of this test's own."""
     at_us = BASE_US + number * 1_000_001
     return {
-        "raw_topic": "raw.web_chat", "raw_partition": number % 2, "raw_offset": number // 2, "attempt": 0,
+        "raw_topic": Own.topic, "raw_partition": number % 2, "raw_offset": number // 2, "attempt": 0,
         "event_id": f"{number:032x}", "channel": "web_chat", "account": "default", "source_revision": 0,
         "kind": "message", "sender_role": "customer", "session_id": f"s{number % 100}",
         "customer_id": f"c_{number % 50}", "identity_status": "linked", "text": f"第{number}条：还没发货",
@@ -59,13 +65,10 @@ def produce(settings, records, *, commit=True):
 
 @pytest.fixture
 def engine(stack):
-    """The serving database, its two tables emptied (the writer may not drop them) and positions at the log's end."""
-    store = serving_writer.open_store(stack, contracts.policy("serving"))
+    """The serving database with positions at the log's end."""
+    Own.topic = f"raw.test_{uuid.uuid4().hex}"
     assert run_once(stack) == 0
     engine = connect(stack.database_url)
-    with engine.begin() as connection:
-        connection.execute(text("DELETE FROM interactions"))
-    del store
     yield engine
     engine.dispose()
 
@@ -80,7 +83,12 @@ def serving_writer_process(*arguments: str) -> subprocess.Popen:
 
 def rows(engine, columns="raw_partition, raw_offset") -> list[tuple]:
     with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(f"SELECT {columns} FROM interactions ORDER BY 1, 2"))]  # noqa: S608
+        return [
+            tuple(row)
+            for row in connection.execute(
+                text(f"SELECT {columns} FROM interactions WHERE raw_topic = '{Own.topic}' ORDER BY 1, 2")
+            )
+        ]
 
 
 def coordinates(numbers) -> list[tuple]:
@@ -240,8 +248,9 @@ def test_recovers_when_mariadb_is_killed(stack, engine):
 def test_old_rows_go_in_small_steps(stack, engine):
     table = contracts.table("silver.interactions")
     store = MariaStore(connect(stack.database_url), table, name="interactions")
-    store.append(arrow([record(n) for n in range(10)]), {f"c/{uuid.uuid4()}/0": Move(None, 1)})
-    limit_at = instant(BASE_US + 5 * 1_000_001 + 1)  # number 5 was received at exactly that time: it stays
+    ancient = [record(n, received_at=n * 1_000_001 + 1) for n in range(10)]  # 1970: older than any other test's rows
+    store.append(arrow(ancient), {f"c/{uuid.uuid4()}/0": Move(None, 1)})
+    limit_at = instant(5 * 1_000_001 + 1)  # number 5 was received at exactly that time: it stays
     assert store.delete_received_before(limit_at, rows=3) == 3
     assert store.delete_received_before(limit_at, rows=3) == 2
     assert rows(engine) == coordinates(range(5, 10))
@@ -250,19 +259,20 @@ def test_old_rows_go_in_small_steps(stack, engine):
 def test_history_is_the_customers_latest_first_over_channels(stack, engine):
     table = contracts.table("silver.interactions")
     store = MariaStore(connect(stack.database_url), table, name="interactions")
+    anna, phone = f"c_{uuid.uuid4().hex}", f"ph1_{uuid.uuid4().hex}"
     contacts = [
-        record(1, customer_id="c_1", channel="phone", raw_topic="raw.phone"),
-        record(2, customer_id="c_1", channel="app", raw_topic="raw.app"),
+        record(1, customer_id=anna, channel="phone"),
+        record(2, customer_id=anna, channel="app"),
         record(3, customer_id="c_2"),  # somebody else
-        record(4, customer_id="p_9", phone_token="ph1_aa"),  # before the phone was linked
-        record(5, customer_id="c_1", phone_token="ph1_aa"),  # the same phone, linked
+        record(4, customer_id="p_9" + phone, phone_token=phone),  # before the phone was linked
+        record(5, customer_id=anna, phone_token=phone),  # the same phone, linked
     ]
     store.append(arrow(contacts), {f"c/{uuid.uuid4()}/0": Move(None, 1)})
     with engine.connect() as connection:
-        assert [c.channel for c in history(connection, "c_1", 10)] == ["web_chat", "app", "phone"]
-        assert [c.event_id for c in history(connection, "c_1", 1)] == [f"{5:032x}"]
+        assert [c.channel for c in history(connection, anna, 10)] == ["web_chat", "app", "phone"]
+        assert [c.event_id for c in history(connection, anna, 1)] == [f"{5:032x}"]
         assert history(connection, "nobody", 10) == []
-        by_phone = history_by_phone(connection, ["ph1_aa"], 10)
+        by_phone = history_by_phone(connection, [phone], 10)
         assert [c.event_id for c in by_phone] == [f"{n:032x}" for n in (5, 4, 2, 1)]
         assert by_phone[0].occurred_at == instant(contacts[4]["occurred_at"]).replace(tzinfo=UTC)
 
@@ -275,4 +285,4 @@ def test_a_column_new_in_the_contract_is_added(stack, engine):
     store = MariaStore(engine, whole, name=name)
     assert store.append(arrow([record(1)]), {f"c/{uuid.uuid4()}/0": Move(None, 1)}) == 1
     with engine.connect() as connection:
-        assert connection.execute(text(f"SELECT text FROM {name}")).scalar_one() == record(1)["text"]  # noqa: S608
+        assert connection.execute(text(f"SELECT text FROM {name}")).scalar_one() == record(1)["text"]
