@@ -52,14 +52,7 @@ def parse(payload: bytes, account: str, received_at_us: int, source_ref: str | N
 def _read_item(fields: dict, account: str, received_at_us: int, source_ref: str | None) -> Interaction:
     if "origin" not in fields and "msgtime" in fields:
         return _read_archived(fields, received_at_us)
-    origin = fields.get("origin")
-    if origin is None:
-        raise missing("origin")
-    if type(origin) is not int:
-        raise wrong_type("origin", "a whole number", origin)
-    spoke = _ORIGINS.get(origin)
-    if spoke is None:
-        raise Unreadable("field.unknown_value", "field origin is none of 3 (customer), 4 (system), 5 (agent)")
+    spoke = _who_spoke(fields)
     message_type = required_ident(fields, "msgtype")
     body = nested(fields, message_type)
     if message_type == "event":
@@ -100,6 +93,18 @@ def _read_item(fields: dict, account: str, received_at_us: int, source_ref: str 
             }
         ),
     )
+
+
+def _who_spoke(fields: dict) -> str:
+    origin = fields.get("origin")
+    if origin is None:
+        raise missing("origin")
+    if type(origin) is not int:
+        raise wrong_type("origin", "a whole number", origin)
+    spoke = _ORIGINS.get(origin)
+    if spoke is None:
+        raise Unreadable("field.unknown_value", "field origin is none of 3 (customer), 4 (system), 5 (agent)")
+    return spoke
 
 
 def _media(body: dict, message_type: str) -> str | None:

@@ -67,6 +67,30 @@ def send(
         if error is not None:
             failures[error.str()] += 1
 
+    producer = _connected(bootstrap, timeout_s)
+    began = clock()
+    sent = 0
+    for due in _paced(iter(records), rate, chunk, clock, began):
+        for topic, key, value, headers, timestamp_ms in due:
+            while True:
+                try:
+                    producer.produce(topic, value, key, -1, on_delivery, None, timestamp_ms, headers or None)
+                    break
+                except BufferError:  # the queue is full: the broker sets the pace
+                    producer.poll(0.05)
+                except KafkaException as refused:  # too large, or a topic that is not there
+                    failures[str(refused.args[0].str())] += 1
+                    break
+        sent += len(due)
+        producer.poll(0)
+        told(sent)
+    left = producer.flush(timeout_s)
+    if left:
+        failures[f"no answer within {timeout_s:.0f} s"] += left
+    return SendResult(sent, sent - sum(failures.values()), clock() - began, failures)
+
+
+def _connected(bootstrap: str, timeout_s: float) -> Producer:
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -87,26 +111,7 @@ def send(
         producer.list_topics(timeout=_BROKER_TIMEOUT_S)
     except KafkaException as error:
         raise NoBroker(f"No broker answers at {bootstrap}: is the stack up (kefulake up)?") from error
-    began = clock()
-    sent = 0
-    for due in _paced(iter(records), rate, chunk, clock, began):
-        for topic, key, value, headers, timestamp_ms in due:
-            while True:
-                try:
-                    producer.produce(topic, value, key, -1, on_delivery, None, timestamp_ms, headers)
-                    break
-                except BufferError:  # the queue is full: the broker sets the pace
-                    producer.poll(0.05)
-                except KafkaException as refused:  # too large, or a topic that is not there
-                    failures[str(refused.args[0].str())] += 1
-                    break
-        sent += len(due)
-        producer.poll(0)
-        told(sent)
-    left = producer.flush(timeout_s)
-    if left:
-        failures[f"no answer within {timeout_s:.0f} s"] += left
-    return SendResult(sent, sent - sum(failures.values()), clock() - began, failures)
+    return producer
 
 
 def _paced(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from pipelines.simulation.conversations import Contact
+from pipelines.simulation.contact import Contact
 from pipelines.simulation.wire import ID_FIELD, TEXT_FIELD, TIME_FIELD, serialise
 
 _FUTURE_S, _UNSET_S = 4_070_908_800, 0  # 2099 and 1970

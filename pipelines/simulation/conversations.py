@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 
 from pipelines.simulation import phrases
+from pipelines.simulation.contact import HOUR, MARK, Contact, S
 from pipelines.simulation.people import Customer
 from pipelines.simulation.questions import ANSWERS, QUESTIONS
 
-S = 1_000_000  # microseconds a second
-HOUR = 3600 * S
 # Median response seconds per channel; true values spread by e^0.6 around it, cut at two spreads.
 MEDIAN_RESPONSE_S = {
     "web_chat": 40,
@@ -23,35 +21,6 @@ MEDIAN_RESPONSE_S = {
 }
 _TOPICS = list(QUESTIONS)
 _TOPIC_WEIGHTS = [18, 12, 12, 8, 9, 8, 6, 7, 6, 8, 7, 6]
-MARK = "sim0000000"  # replaced, byte for byte, when a pool of messages is sent once more
-
-
-@dataclass(slots=True)
-class Contact:
-    """One thing that happened; the wire form and the dirt come later. ``expect_…`` and ``how`` are the truth."""
-
-    channel: str
-    kind: str
-    role: str
-    person: Customer
-    session: str
-    at_us: int
-    text: str | None
-    order: str | None = None
-    agent: str | None = None
-    response_s: float | None = None
-    asked_us: int | None = None
-    replied_us: int | None = None
-    handle_s: float | None = None
-    score: float | None = None
-    scale: float | None = None
-    extra: dict = field(default_factory=dict)
-    expect: str = "kept"
-    expect_rule: str | None = None
-    expect_response: str | None = None
-    expect_score: str | None = None
-    how: str = "clean"
-    personal: tuple[str, ...] = ()
 
 
 def fill(chance: random.Random, template: str, order: str = "") -> str:

@@ -10,7 +10,8 @@ import random
 from collections.abc import Callable
 
 from pipelines.simulation import phrases
-from pipelines.simulation.conversations import HOUR, MEDIAN_RESPONSE_S, Contact, S
+from pipelines.simulation.contact import HOUR, Contact, S
+from pipelines.simulation.conversations import MEDIAN_RESPONSE_S
 
 _TALKING = frozenset({"message", "consultation", "complaint"})
 # Channels whose form always carries words beside the text (subject, transcript frame), so that a blank one is none.

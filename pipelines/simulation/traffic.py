@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from pipelines.simulation import breakage
 from pipelines.simulation.clock import spread
-from pipelines.simulation.conversations import MARK, Contact, Scenes
+from pipelines.simulation.contact import MARK, Contact
+from pipelines.simulation.conversations import Scenes
 from pipelines.simulation.dirt import Dirt
 from pipelines.simulation.people import Customer, customer
 from pipelines.simulation.truth import MESSAGE_NUMBER_MARK, Truth, truth_id

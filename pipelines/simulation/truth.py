@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.simulation.conversations import MARK
+from pipelines.simulation.contact import MARK
 
 # A pool sent once more carries another number in each ID: 7 digits after "sim", or 5 inside WeChat's numeric MsgId.
 MESSAGE_NUMBER_MARK = "777700000"

@@ -9,7 +9,7 @@ import orjson
 
 from pipelines.simulation import wire_records
 from pipelines.simulation.clock import iso, local
-from pipelines.simulation.conversations import Contact
+from pipelines.simulation.contact import Contact
 
 # Field that carries the message's own ID, its time and its words: what dirt breaks.
 ID_FIELD = {

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from typing import Any
 
 from pipelines.simulation.clock import SHANGHAI, iso, local
-from pipelines.simulation.conversations import Contact
+from pipelines.simulation.contact import Contact
 
 MAILBOX = "help@example.com"
 _SUBJECT = "=?utf-8?B?" + base64.b64encode("咨询".encode()).decode() + "?="
