@@ -70,7 +70,7 @@ class _File:
     partition: tuple[tuple[str, str | None], ...]
 
 
-def compact(path: Path, schema: pa.Schema, keep: Upkeep) -> int:
+def compact(path: Path, keep: Upkeep) -> int:
     """One round: the partition with most small files, oldest files first, at most `round_bytes`. Files merged, or 0.
 
     Losing against another rearrangement is no error: 0, and the next round sees the new files.
@@ -82,7 +82,7 @@ def compact(path: Path, schema: pa.Schema, keep: Upkeep) -> int:
         return 0
     scratch = path / _SCRATCH / uuid.uuid4().hex
     try:
-        adds = _merge(path, scratch, chosen, table.metadata().partition_columns, schema)
+        adds = _merge(path, scratch, chosen, table)
         return len(chosen) if _commit(table, adds, chosen) else 0
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -118,20 +118,19 @@ def _choose(files: list[_File], keep: Upkeep) -> list[_File]:
     return chosen if len(chosen) > 1 else []
 
 
-def _merge(
-    path: Path, scratch: Path, chosen: list[_File], partition_columns: list[str], schema: pa.Schema
-) -> list[AddAction]:
+def _merge(path: Path, scratch: Path, chosen: list[_File], table: DeltaTable) -> list[AddAction]:
     """Write the rows of `chosen` beside the table by delta-rs (its statistics come with it), then move them in."""
-    inner = pa.schema([f for f in schema if f.name not in partition_columns])
+    # The table's own schema, not today's contract: a contract that lost a column must not take its data with it.
+    schema, metadata = pa.schema(table.schema().to_arrow()), table.metadata()
+    inner = pa.schema([f for f in schema if f.name not in metadata.partition_columns])
     rows = pads.dataset([str(path / file.path) for file in chosen], schema=inner, format="parquet")
     batches = rows.scanner(batch_size=_BATCH_ROWS, use_threads=False, batch_readahead=1, fragment_readahead=1)
-    settings = DeltaTable(path).metadata().configuration
     write_deltalake(
         scratch,
         batches.to_reader(),
         mode="error",
         writer_properties=writer_properties(schema),
-        configuration={k: v for k, v in settings.items() if k == "delta.dataSkippingStatsColumns"},
+        configuration={k: v for k, v in metadata.configuration.items() if k == "delta.dataSkippingStatsColumns"},
     )
     logged = (scratch / "_delta_log" / f"{0:020}.json").read_text(encoding="utf-8").splitlines()
     adds = [action["add"] for action in map(json.loads, logged) if "add" in action]

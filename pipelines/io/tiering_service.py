@@ -155,9 +155,8 @@ def upkeep_rounds(settings: Settings, tables: Sequence[str], policy: Mapping[str
 def _upkeep(path: Path, name: str, keep: delta_upkeep.Upkeep, with_vacuum: bool, stop: threading.Event) -> None:
     if not (path / "_delta_log").exists():
         return
-    schema = contracts.arrow_schema(contracts.table(name))
     try:
-        while not stop.is_set() and (merged := delta_upkeep.compact(path, schema, keep)):
+        while not stop.is_set() and (merged := delta_upkeep.compact(path, keep)):
             log.info("%s: merged %d small files", name, merged)
         if delta_upkeep.checkpoint(path, keep):
             log.info("%s: wrote a log checkpoint", name)

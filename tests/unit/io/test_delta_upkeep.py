@@ -43,18 +43,18 @@ def offsets(path) -> list[int]:
 def test_one_round_merges_the_fullest_partition_and_keeps_rows_and_positions(tmp_path):
     filled(tmp_path, 9)  # five files of one day, four of the other
     before = DeltaTable(tmp_path).to_pyarrow_table().sort_by("raw_offset")
-    assert compact(tmp_path, SCHEMA, KEEP) == 5
+    assert compact(tmp_path, KEEP) == 5
     after = DeltaTable(tmp_path)
     assert after.to_pyarrow_table().sort_by("raw_offset").equals(before)
     assert after.transaction_version("c/t/0") == 18
-    assert compact(tmp_path, SCHEMA, KEEP) == 4
+    assert compact(tmp_path, KEEP) == 4
     assert len(DeltaTable(tmp_path).file_uris()) == 2
-    assert compact(tmp_path, SCHEMA, KEEP) == 0
+    assert compact(tmp_path, KEEP) == 0
 
 
 def test_the_merged_file_has_statistics_for_skipping(tmp_path):
     filled(tmp_path, 9)
-    compact(tmp_path, SCHEMA, KEEP)
+    compact(tmp_path, KEEP)
     files = pa.table(DeltaTable(tmp_path).get_add_actions(flatten=True)).to_pylist()
     merged = max(files, key=lambda f: f["num_records"])
     assert (merged["min.raw_offset"], merged["max.raw_offset"], merged["num_records"]) == (0, 17, 10)
@@ -67,11 +67,11 @@ def test_of_two_rearrangements_of_the_same_files_one_is_refused(tmp_path, monkey
 
     def slow_commit(table, adds, chosen):
         monkeypatch.setattr(delta_upkeep, "_commit", first_commit)
-        assert compact(tmp_path, SCHEMA, KEEP) == 4  # the other service, while we were merging
+        assert compact(tmp_path, KEEP) == 4  # the other service, while we were merging
         return first_commit(table, adds, chosen)
 
     monkeypatch.setattr(delta_upkeep, "_commit", slow_commit)
-    assert compact(tmp_path, SCHEMA, KEEP) == 0
+    assert compact(tmp_path, KEEP) == 0
     assert offsets(tmp_path) == list(range(16))
 
 
@@ -84,16 +84,30 @@ def test_appends_go_on_while_files_are_merged(tmp_path, monkeypatch):
         return first_commit(table, adds, chosen)
 
     monkeypatch.setattr(delta_upkeep, "_commit", slow_commit)
-    assert compact(tmp_path, SCHEMA, KEEP) == 4
+    assert compact(tmp_path, KEEP) == 4
     append(store, 9)  # and an append whose snapshot is older than the merge
     assert offsets(tmp_path) == list(range(20))
+
+
+def test_columns_are_those_of_the_table_and_files_of_before_a_column_read_null(tmp_path):
+    filled(tmp_path, 4)
+    wider = SCHEMA.append(pa.field("score", pa.float64()))
+    store = open_store(tmp_path, wider, ["received_date"], name="silver.test", description="")
+    day = pa.array([20000], pa.int32()).cast(pa.date32())
+    for n in range(2):
+        batch = pa.table([[100 + n], ["新"], day, [4.5]], schema=wider)
+        store.append(batch, {"c/t/0": Move(8 + n, 9 + n)})
+    assert compact(tmp_path, KEEP) == 4
+    found = DeltaTable(tmp_path).to_pyarrow_table().sort_by("raw_offset")
+    assert found["score"].to_pylist() == [None] * 8 + [4.5, 4.5]
+    assert found["raw_offset"].to_pylist() == [*range(8), 100, 101]
 
 
 def test_a_round_is_bounded_in_bytes(tmp_path):
     filled(tmp_path, 12)
     size = pa.table(DeltaTable(tmp_path).get_add_actions(flatten=True))["size_bytes"][0].as_py()
     tight = Upkeep(**(KEEP.__dict__ | {"round_bytes": int(size * 2.5)}))
-    assert compact(tmp_path, SCHEMA, tight) == 2
+    assert compact(tmp_path, tight) == 2
 
 
 def test_rows_that_do_not_add_up_are_never_committed(tmp_path, monkeypatch):
@@ -105,7 +119,7 @@ def test_rows_that_do_not_add_up_are_never_committed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(delta_upkeep, "_files", wrong)
     with pytest.raises(delta_upkeep.RearrangeFailed, match="hold 12 rows, merged 8"):
-        compact(tmp_path, SCHEMA, KEEP)
+        compact(tmp_path, KEEP)
     assert offsets(tmp_path) == list(range(16))
 
 

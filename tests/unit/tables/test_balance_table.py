@@ -91,7 +91,7 @@ def test_rearranged_files_change_no_hour_and_a_shortened_log_changes_all(setting
     path = settings.table_path(BRONZE)
     version = DeltaTable(path).version()
     keep = delta_upkeep.Upkeep(2, 1 << 20, 1 << 22, 1, 1)
-    assert delta_upkeep.compact(path, contracts.arrow_schema(contracts.table(BRONZE)), keep) == 4
+    assert delta_upkeep.compact(path, keep) == 4
     assert changed_hours(path, version) == (set(), version + 1)
     DeltaTable(path).create_checkpoint()
     for log in (path / "_delta_log").glob("*.json"):
