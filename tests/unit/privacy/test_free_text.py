@@ -74,7 +74,7 @@ def test_personal_numbers_become_tokens(text, expected):
         "客服电话95555",
         "4111111111111112",  # card-like, wrong check digit
         "110105194912310021",  # ID-like, wrong check digit
-        "sha256 9f86d081884c7d659a2feaa0c55ad01513812345678a3bf4f1b2b0b822cd15d6",  # a checksum with such digits in it
+        "sha256 9f86d081884c7d659a2feaa0c55ad13812345678a3bf4f1b2b0b822cd15d6c15",  # a checksum with such digits in it
         "550e8400-e29b-41d4-a716-446655440000",  # UUID
         "1、2、3、4、5、6、7、8、9、10、11",  # a numbered list
         "一二三四五六七八九十一二三",  # counting
