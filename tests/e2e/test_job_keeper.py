@@ -1,0 +1,101 @@
+"""The job keeper under kills: the job is there again, once, and its output has no gap and no double."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from infra.stack import flink_jobs, flink_records, lifecycle, supervisor
+from infra.stack.flink_records import JobRecord
+from infra.stack.settings import Settings
+
+pytestmark = pytest.mark.stack
+NAME, TOPIC, LAST, PER_SECOND = "counting", "test.counted", 1_000_000, 500
+
+
+@pytest.fixture
+def counting(stack: Settings) -> Iterator[Settings]:
+    """The counting job is deployed and a job keeper runs."""
+    admin = AdminClient({"bootstrap.servers": stack.bootstrap})
+    admin.create_topics([NewTopic(TOPIC, 2, 1)])[TOPIC].result()
+    arguments = [stack.bootstrap, TOPIC, str(LAST), str(PER_SECOND)]
+    flink_records.save(stack, JobRecord(NAME, "tests/e2e/counting_job.py", arguments, parallelism=1))
+    lifecycle.up(stack, only=["job-keeper"], extra=None, tell=lambda part, doing: None)  # it submits what is missing
+    yield stack
+    supervisor.connect(stack).supervisor.stopProcess("job-keeper")
+    (stack.job_records / f"{NAME}.json").unlink()
+    admin.delete_topics([TOPIC])[TOPIC].result()
+
+
+class Counted:
+    """Committed numbers so far, with how often each was seen."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.seen: Counter[int] = Counter()
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": settings.bootstrap,
+                "group.id": "test-counted",
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+            }
+        )
+        self._consumer.subscribe([TOPIC])
+
+    def drain(self) -> None:
+        """Reads what is committed by now."""
+        while messages := self._consumer.consume(5_000, timeout=3):
+            for message in messages:
+                if message.error() is None:
+                    self.seen[json.loads(message.value())["n"]] += 1
+
+    def advance(self, numbers: int, within_s: float = 300) -> None:
+        """Reads on until so many more numbers than now were committed; fails after `within_s`."""
+        self.drain()
+        wanted = len(self.seen) + numbers
+        deadline = time.monotonic() + within_s
+        while len(self.seen) < wanted:
+            assert time.monotonic() < deadline, f"{len(self.seen)} of {wanted} numbers after {within_s} s"
+            self.drain()
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def kill(settings: Settings, part: str) -> None:
+    os.kill(supervisor.states(settings)[part]["pid"], signal.SIGKILL)
+
+
+@pytest.mark.timeout(1800)
+def test_counting_goes_on_without_gap_or_double_over_kills(counting: Settings) -> None:
+    counted = Counted(counting)
+    try:
+        counted.advance(2_000)
+        kill(counting, "flink-jobmanager")  # the session cluster forgets the job
+        counted.advance(2_000)
+        kill(counting, "flink-taskmanager")  # the job manager restarts the job itself: the keeper keeps out of it
+        counted.advance(2_000)
+        kill(counting, "job-keeper")
+        kill(counting, "flink-jobmanager")  # the keeper dies with the job it should restart
+        counted.advance(2_000)
+        [live] = [job for job in flink_jobs.live_jobs(counting) if job.name == NAME]
+        flink_records.save(counting, replace(flink_records.load(counting, NAME), desired=flink_records.STOPPED))
+        flink_jobs.stop_with_savepoint(counting, live.job_id)
+        counted.drain()
+    finally:
+        counted.close()
+    assert set(counted.seen.values()) == {1}  # none twice
+    assert set(counted.seen) == set(range(1, max(counted.seen) + 1))  # none lost
+    runs = flink_records.load(counting, NAME).runs
+    assert len(runs) == 3  # the first and one after each kill of the job manager; none for the task manager
+    assert [run.restored_from is None for run in runs] == [False, False, True]
