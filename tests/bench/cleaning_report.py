@@ -28,7 +28,7 @@ from tests.bench.hard_cases import all_cases
 from tests.bench.pure_path import Message, Outcome, judge
 
 ACCURACY_BAR, CLEAN_BAR = 0.99, 0.98
-HARD_SEEDS, SIMULATION_SEEDS = (401, 402, 403), (501, 502, 503)
+HARD_SEEDS, SIMULATION_SEEDS = (601, 602, 603), (701, 702, 703)
 DEV_SEEDS = (1, 2, 3)
 SIMULATED_AT = datetime(2026, 11, 20, tzinfo=UTC)
 Pairs = list[tuple[str, Facts, Facts]]

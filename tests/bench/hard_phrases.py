@@ -1,8 +1,8 @@
 """Phrases for the hard cases, in pools. Rules may be tuned on the `dev` pools; `held_out` is for reporting only.
 
-`dev_2` to `dev_4` were held out once. The rule for doubtful complaints found 85 %, 94 % and 69 % of their cases at
-first sight (with 2, 13 and 0 % false alarms) and was then mended on them, so a fresh pool took their place. Whoever
-tunes on `held_out` must do the same.
+`dev_2` to `dev_5` were held out once. The rule for doubtful complaints found 85, 94, 69 and 90 % of their cases at
+first sight (2, 13, 0 and 9 % of its alarms were false) and was then mended on them, so a fresh pool took their place.
+Whoever tunes on `held_out` must do the same.
 """
 
 DEV = {
@@ -326,7 +326,7 @@ DEV_4 = {
     ],
 }
 
-HELD_OUT = {
+DEV_5 = {
     "questions": [
         "周末能送货吗",
         "旧手机可以抵多少钱",
@@ -443,4 +443,121 @@ HELD_OUT = {
     ],
 }
 
-POOLS = {"dev": DEV, "dev_2": DEV_2, "dev_3": DEV_3, "dev_4": DEV_4, "held_out": HELD_OUT}
+HELD_OUT = {
+    "questions": [
+        "几号发工资卡",
+        "能帮我查下物流吗",
+        "最晚几点下单",
+        "怎么申请售后",
+        "有没有大一号的",
+        "支持分期吗",
+        "周日开门吗",
+        "需要提前多久预约",
+        "能带宠物吗",
+        "怎么关闭提醒",
+    ],
+    "answers": ["这就为您核实", "您的问题已升级处理", "感谢反馈", "请问您方便接电话吗", "稍后给您回复"],
+    "complaints": [
+        "早教中心换了地方也不通知，我们抱着孩子白跑一趟",
+        "租的房子没住满就被中介催着搬走",
+        "网约车取消三次还扣了我的信用分",
+        "牙冠戴上两周就松了，医院说要重新收费",
+        "游戏充值不到账，找客服只回复模板",
+        "窗帘尺寸量错了，师傅说是我报的数",
+        "话费套餐偷偷升级，一个月多出四十块",
+        "寄修的相机回来多了划痕",
+        "婚庆公司把主持人临时换了",
+        "超市小票价格和货架不一样",
+        "饮水机送来是旧的，标签都撕过",
+        "航班延误六小时，只发了一瓶水",
+    ],
+    "short_complaints": [
+        "价签不符",
+        "白跑一趟",
+        "师傅没来",
+        "收了两次钱",
+        "音质差",
+        "偷换零件",
+        "排队插队",
+        "菜里有沙子",
+        "机器吞钱",
+        "货少一箱",
+        "按键不灵",
+        "灯不亮",
+        "快递员骂人",
+        "合同造假",
+        "不给退票",
+        "密码锁死",
+        "空调不冷",
+        "发货太慢",
+        "乱收物业费",
+        "衣服染色",
+    ],
+    "reviews": [
+        "背包背了三天肩带就断了，说是人为",
+        "自助餐大虾都不新鲜，吃完拉肚子",
+        "剪发给剪坏了，还要办卡才肯修",
+        "电动牙刷充不上电，换了一支还是这样",
+    ],
+    "mixed": [
+        "口味很好，等位太久",
+        "设计漂亮，容易坏",
+        "讲解员专业，路线太赶",
+        "送货及时，但是少了配件",
+        "灯很好看，亮度不够",
+        "手感不错，电池不行",
+        "医生态度好，就是太贵",
+        "房间干净，隔音差",
+    ],
+    "vague": [
+        "什么公司啊",
+        "也是醉了",
+        "简直了",
+        "太差劲了",
+        "气死人",
+        "真让人无语",
+        "不推荐任何人",
+        "绝不会有下次",
+        "烦死了",
+        "你们真可以",
+        "呵呵呵呵",
+        "太坑了",
+        "很不满意",
+        "极度失望",
+        "差到极点",
+        "毫无诚意",
+        "没有诚意",
+        "浪费时间",
+        "不会再爱了",
+        "给差评",
+        "恶心透了",
+        "服了你们",
+        "不想说话",
+        "再也不用了",
+        "👎",
+        "哼",
+        "啥也不是",
+        "很糟糕",
+        "一万个差评",
+        "不值",
+    ],
+    "contradictory": [
+        "很棒的服务",
+        "非常满意，感谢",
+        "特别好",
+        "好评，继续加油",
+        "很专业，很耐心",
+        "十分满意，会推荐给朋友",
+        "真的太赞了",
+        "非常喜欢这家店",
+        "一百个满意",
+        "态度好，速度快，赞",
+        "服务热情，环境好",
+        "挺满意的",
+        "完美体验",
+        "满分好评",
+        "很不错哦",
+    ],
+}
+
+POOLS = {"dev": DEV, "dev_2": DEV_2, "dev_3": DEV_3, "dev_4": DEV_4, "dev_5": DEV_5, "held_out": HELD_OUT}
