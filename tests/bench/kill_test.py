@@ -156,9 +156,11 @@ def main(argv: list[str] | None = None) -> int:
     timely = report["recover_s_max"] is not None and report["recover_s_max"] <= RECOVERY_LIMIT_S
     if exact and timely and args.home is None:
         shutil.rmtree(home)
-    console.print(
-        "[green]exact[/]" if exact and timely else f"[red]NOT exact or too slow; everything is kept in {home}[/]"
-    )
+    console.print("[green]exact[/]" if exact else f"[red]NOT exact[/]; everything is kept in {home}")
+    if not timely:
+        console.print(
+            f"[red]a part was not back and flowing within {RECOVERY_LIMIT_S} s[/]; logs are in {home / 'logs'}"
+        )
     return 0 if exact and timely else 1
 
 
