@@ -34,4 +34,15 @@ def run_gold(name: str, builds: Sequence[Build]) -> int:
                 refused = 1
     finally:
         spark.stop()
+    _tell_trino(settings)
     return refused
+
+
+def _tell_trino(settings: Settings) -> None:
+    """A table built for the first time appears in Trino's catalogue, where Trino runs."""
+    from infra.trino import server
+
+    if server.health(settings) is None:
+        from pipelines.io import trino_catalog
+
+        trino_catalog.sync(settings)

@@ -21,7 +21,7 @@ def silver_rows(spark: SparkSession, settings: Settings) -> tuple[DataFrame, dic
     """Current rows of interactions and feedback, and the table versions they were read at."""
     versions = {table: spark_delta.version_of(settings.table_path(table)) for table in SILVER}
     read = {t: spark_delta.read(spark, settings.table_path(t), t, v) for t, v in versions.items()}
-    return current_rows(*read.values(), contracts.policy("identity")["precedence"]), versions
+    return current_rows(*read.values(), contracts.policy("identity")), versions
 
 
 def silver_row_count(settings: Settings) -> int:

@@ -106,6 +106,9 @@ def _attach(connection: duckdb.DuckDBPyConnection, lake: Path, named: set[str] |
     known = there.keys() | contracts.tables().keys()
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")
+    # The catalogue has the name it has in Trino, so a query may be written with it or without.
+    connection.execute("ATTACH ':memory:' AS delta")
+    connection.execute("USE delta")
     allowed: list[str] = []
     views: list[str] = []
     for name in sorted(known if named is None else known & named):

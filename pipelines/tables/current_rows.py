@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 NEEDED = (
@@ -37,42 +38,61 @@ def newest_revisions(rows: DataFrame) -> DataFrame:
     return rows.withColumn("_nth", F.row_number().over(newest)).where("_nth = 1").drop("_nth")
 
 
-def current_links(links: DataFrame) -> DataFrame:
+def newest_links(links: DataFrame) -> DataFrame:
     """Newest entry per token of the change log ``silver.identity_links``, as (token, linked_customer_id).
 
-    An entry without a customer is a link taken back: its token links to nobody.
+    An entry without a customer is a link taken back; it stays, because it says more than no entry at all.
     """
-    newest = links.groupBy("token").agg(F.max_by("customer_id", "valid_from_at").alias("linked_customer_id"))
-    return newest.where("linked_customer_id IS NOT NULL")
+    return links.groupBy("token").agg(F.max_by("customer_id", "valid_from_at").alias("linked_customer_id"))
 
 
-def under_current_customer(rows: DataFrame, links: DataFrame, precedence: Sequence[str]) -> DataFrame:
-    """``customer_id`` and ``identity_status`` by today's links; where no token of the row is linked, as the row says.
+def provisional_name(order: Sequence[str]) -> Column:
+    """The name of a customer nobody has linked, from the best token at hand; NULL where there is none.
 
-    A provisional ID is never rewritten in silver, so a link found later (or taken back) takes effect here. A row that
-    was linked when it came and has no linked token any more keeps its ID: the stream may have known more than a token.
+    The same rule as ``pipelines.identity.provisional.provisional_id``, in Spark's words; one test runs both.
     """
-    tokens = token_columns(precedence)
+    best = F.coalesce(*token_columns(order))
+    return F.concat(F.lit("p_"), F.substring(best, -32, 24))
+
+
+def under_current_customer(rows: DataFrame, links: DataFrame, identity: Mapping[str, Any]) -> DataFrame:
+    """``customer_id`` and ``identity_status`` by today's links; ``identity`` is the policy of that name.
+
+    The first identifier of the precedence with a link decides. Where none has one, but one was taken back, the row
+    falls back to its provisional name. Where the log knows none of the row's tokens, the row says who it is: the stream
+    reads the map as it changes and may be ahead of the lake by some seconds.
+    """
+    precedence, order = identity["precedence"], identity["provisional"]
+    tokens = list(dict.fromkeys(token_columns([*precedence, *order])))
     # Few people write many rows: links are looked up once per distinct set of identifiers, not once per row.
     marked = rows.withColumn("_who", F.concat_ws("|", *[F.coalesce(c, F.lit("")) for c in tokens]))
     sets = marked.select("_who", *tokens).distinct()
-    ranked = [F.struct(F.lit(rank).alias("rank"), F.col(c).alias("token")) for rank, c in enumerate(tokens)]
+    ranked = [
+        F.struct(F.lit(n).alias("rank"), F.col(c).alias("token")) for n, c in enumerate(token_columns(precedence))
+    ]
     each = sets.select("_who", F.explode(F.array(*ranked)).alias("t")).select("_who", "t.rank", "t.token")
-    found = each.join(current_links(links), on="token", how="inner")
-    best = found.groupBy("_who").agg(F.min_by("linked_customer_id", "rank").alias("_linked"))
+    found = each.join(newest_links(links), on="token", how="inner")
+    known = F.col("linked_customer_id").isNotNull()
+    best = found.groupBy("_who").agg(
+        F.min_by("linked_customer_id", F.when(known, F.col("rank"))).alias("_linked"),
+        F.bool_or(~known).alias("_taken_back"),
+    )
     joined = marked.join(best, on="_who", how="left")
-    status = F.when(F.col("_linked").isNotNull(), F.lit("linked")).otherwise(F.col("identity_status"))
+    unlinked = F.col("_taken_back") & (F.col("identity_status") == "linked")
+    status = F.when(F.col("_linked").isNotNull(), "linked").when(unlinked, "provisional")
+    own = F.when(unlinked, provisional_name(order)).otherwise(F.col("customer_id"))
     return (
-        joined.withColumn("identity_status", status)
-        .withColumn("customer_id", F.coalesce("_linked", "customer_id"))
-        .drop("_who", "_linked", *tokens)
+        joined.withColumn("customer_id", F.coalesce("_linked", own))
+        .withColumn("identity_status", F.coalesce(status, "identity_status"))
+        .drop("_who", "_linked", "_taken_back", *tokens)
     )
 
 
 def current_rows(
-    interactions: DataFrame, feedback: DataFrame, links: DataFrame, precedence: Sequence[str]
+    interactions: DataFrame, feedback: DataFrame, links: DataFrame, identity: Mapping[str, Any]
 ) -> DataFrame:
     """Interactions and feedback together: newest revisions, under the customer known today; columns as ``NEEDED``."""
-    columns = [*NEEDED, *token_columns(precedence)]
+    tokens = dict.fromkeys(token_columns([*identity["precedence"], *identity["provisional"]]))
+    columns = [*NEEDED, *tokens]
     both = interactions.select(columns).unionByName(feedback.select(columns))
-    return under_current_customer(newest_revisions(both), links, precedence).select(list(NEEDED))
+    return under_current_customer(newest_revisions(both), links, identity).select(list(NEEDED))

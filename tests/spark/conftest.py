@@ -26,11 +26,8 @@ def settings(tmp_path_factory) -> Settings:
 def spark(settings):
     from jobs.spark.session import spark_session
 
-    session = spark_session("tests", settings)
-    # Cases are a dozen rows: planning, compiling and scheduling is all they cost.
-    session.conf.set("spark.sql.shuffle.partitions", "1")
-    session.conf.set("spark.sql.codegen.wholeStage", "false")
-    session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+    # Cases are a dozen rows: planning, compiling and scheduling is all they cost, and a small session saves most of it.
+    session = spark_session("tests", settings, rows=0)
     yield session
     session.stop()
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import polars as pl
 import pytest
 
 from pipelines import contracts
+from pipelines.identity.provisional import provisional_id
 from pipelines.tables import customer_360
-from pipelines.tables.current_rows import current_rows
+from pipelines.tables.current_rows import current_rows, provisional_name
 from tests.spark.conftest import behaviours, load_case
 
 pytestmark = pytest.mark.spark
-PRECEDENCE = contracts.policy("identity")["precedence"]
+IDENTITY = contracts.policy("identity")
+AT = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def _build(frame, case):
@@ -18,7 +23,7 @@ def _build(frame, case):
         frame("silver.interactions", case.get("interactions", [])),
         frame("silver.feedback", [r | {"raw_partition": 1} for r in case.get("feedback", [])]),
         frame("silver.identity_links", case.get("links", [])),
-        PRECEDENCE,
+        IDENTITY,
     )
     return customer_360.build(rows, as_of_at=case["as_of_at"], policy=contracts.policy("gold")["contacts"])
 
@@ -46,8 +51,19 @@ def test_every_channel_of_the_contract_but_the_ticket_system_has_a_column():
     assert set(customer_360.contact_channels()) == set(contracts.field("channel").values) - {"ticket_system"}
 
 
+def test_the_provisional_name_is_the_one_the_stream_gives(frame):
+    rows = [
+        {"occurred_at": AT, "phone_token": "ph1_" + "a" * 32, "unionid_token": "un1_" + "b" * 32},  # unionid names
+        {"occurred_at": AT, "phone_token": "ph12_" + "0123456789abcdef" * 2},  # a key version of two digits
+        {"occurred_at": AT, "national_id_token": "id1_" + "c" * 32},  # never names anybody
+        {"occurred_at": AT},
+    ]
+    order = IDENTITY["provisional"]
+    named = frame("silver.interactions", rows).select(provisional_name(order).alias("name")).collect()
+    tokens = {kind: pl.Series([r.get(f"{kind}_token") for r in rows], dtype=pl.String) for kind in order}
+    assert [row["name"] for row in named] == provisional_id(tokens, order).to_list()
+
+
 def _aware(value):
     """Spark hands instants back in the process's zone, without saying so."""
-    from datetime import UTC, datetime
-
     return value.astimezone(UTC) if isinstance(value, datetime) else value

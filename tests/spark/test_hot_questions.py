@@ -20,7 +20,7 @@ def _build(frame, case):
         frame("silver.interactions", case["interactions"]),
         frame("silver.feedback", [r | {"raw_partition": 1} for r in case.get("feedback", [])]),
         frame("silver.identity_links", []),
-        contracts.policy("identity")["precedence"],
+        contracts.policy("identity"),
     )
     questions = hot_questions.asked(
         rows,

@@ -31,6 +31,12 @@ def test_rows_come_from_every_partition_and_instants_are_utc(tmp_path):
     assert found[0][1].utcoffset() == timedelta(0)
 
 
+def test_a_table_may_be_named_with_the_catalogue_as_trino_calls_it(tmp_path):
+    write(tmp_path, SILVER, [interaction(1)])
+    assert _all(tmp_path, "SELECT count(*) FROM delta.silver.interactions i") == [(1,)]
+    assert _all(tmp_path, 'SELECT count(*) FROM "SILVER"."Interactions"') == [(1,)]
+
+
 def test_a_column_added_later_is_null_in_older_rows_and_known_before_any_file_has_it(tmp_path):
     write(tmp_path, SILVER, [interaction(1)], without=("attributes",))
     table = DeltaTable(str(tmp_path / "silver" / "interactions"))
