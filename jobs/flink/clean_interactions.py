@@ -29,7 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--schemas", required=True, help="folder of the contracts and policies this deployment runs by")
     parser.add_argument("--parallelism", type=int, default=2)
     parser.add_argument("--checkpoint-s", type=float, default=5.0, help="seconds between checkpoints")
-    parser.add_argument("--bundle-ms", type=int, default=50, help="longest wait for a Python batch to fill")
+    parser.add_argument("--bundle-ms", type=int, default=100, help="longest wait for a Python batch to fill")
     parser.add_argument("--bundle-rows", type=int, default=10_000, help="most rows of a Python batch")
     parser.add_argument("--explain", action="store_true", help="rehearse the rules, print the plan, start nothing")
     return parser.parse_args(argv)

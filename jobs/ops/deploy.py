@@ -27,7 +27,7 @@ from pipelines import contracts
 
 JOBS = {"clean_interactions": "jobs/flink/clean_interactions.py"}
 RUNNING_WAIT_S = 120
-EXPLAIN_LIMIT_S = 180
+EXPLAIN_LIMIT_S = 300
 _PROGRESS = Console(stderr=True)
 
 
@@ -39,7 +39,7 @@ def command(
     job: Annotated[str, typer.Argument(help=f"One of: {', '.join(JOBS)}.")],
     parallelism: Annotated[int, typer.Option(help="Parallel workers; 2 on two cores.", min=1, max=128)] = 2,
     checkpoint_s: Annotated[float, typer.Option(help="Seconds between checkpoints, and so between commits.")] = 5.0,
-    bundle_ms: Annotated[int, typer.Option(help="Longest wait for a Python batch to fill, in ms.")] = 50,
+    bundle_ms: Annotated[int, typer.Option(help="Longest wait for a Python batch to fill, in ms.")] = 100,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the job with a savepoint and leave it stopped.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Only say whether the state can be carried over.")] = False,
 ) -> None:
@@ -146,15 +146,18 @@ def stop_job(settings: Settings, name: str) -> list[tuple[str, str]]:
 
 def explain(settings: Settings, wanted: JobRecord) -> str:
     """The planner's text for the job as it is now; nothing is started. Raises Refused where it cannot be planned."""
-    client = subprocess.run(
-        [sys.executable, str(PROJECT_ROOT / wanted.script), *wanted.args, "--explain"],
-        cwd=PROJECT_ROOT,
-        env=os.environ | flink.environment(settings),
-        capture_output=True,
-        text=True,
-        timeout=EXPLAIN_LIMIT_S,
-        check=False,
-    )
+    command = [sys.executable, str(PROJECT_ROOT / wanted.script), *wanted.args, "--explain"]
+    environment = os.environ | flink.environment(settings)
+    try:
+        client = subprocess.run(
+            command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=EXPLAIN_LIMIT_S,
+            check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise Refused(
+            f"planning {wanted.name} took longer than {EXPLAIN_LIMIT_S} s; nothing was stopped. "
+            "The machine is overloaded: try again when it is calmer."
+        ) from error
     if client.returncode != 0:
         raise Refused(f"{wanted.name} cannot be planned; nothing was stopped.\n{client.stderr.strip()[-1500:]}")
     return client.stdout

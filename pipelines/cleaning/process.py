@@ -7,6 +7,7 @@ engine. Each message is judged on its own, so a result does not depend on how me
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 
 import polars as pl
 
@@ -34,6 +35,10 @@ OUTPUT_TYPES = {
     "vault_entries": pl.List(pl.String),
 }
 _CHUNK = 64
+KEPT_TOPICS = ("interactions.clean", "feedback.clean", "ticket_events.clean")
+REJECTS, REVIEW = "quarantine.rejects", "review.queue"
+# The head of a duplicate's record; what follows (rule, duplicate_of_*) the engine adds. None of it needs escaping.
+_DUPLICATE_HEAD = ("raw_topic", "raw_partition", "raw_offset", "attempt", "event_id", "channel", "received_at")
 
 
 def clean(batch: RawBatch, context: CleaningContext, processed_us: int) -> pl.DataFrame:
@@ -81,9 +86,9 @@ def _judged(batch: RawBatch, parsed: ParsedBatch, context: CleaningContext, proc
     kept = kept.when(pl.col("channel") == "ticket_system").then(pl.lit("ticket_events.clean"))
     topic = (
         pl.when(pl.col("route") == "rejected")
-        .then(pl.lit("quarantine.rejects"))
+        .then(pl.lit(REJECTS))
         .when(pl.col("route") == "review")
-        .then(pl.lit("review.queue"))
+        .then(pl.lit(REVIEW))
         .otherwise(kept.otherwise(pl.lit("interactions.clean")))
     )
     frame = frame.with_columns(topic.alias("topic"))
@@ -101,7 +106,7 @@ def _rejected(
         pl.Series("account", [batch.accounts[position] or "default" for position, _ in rejects], dtype=pl.String),
         pl.Series("rule", [reject.rule for _, reject in rejects], dtype=pl.String),
         pl.Series("reason", [reject.reason for _, reject in rejects], dtype=pl.String),
-        pl.lit("quarantine.rejects").alias("topic"),
+        pl.lit(REJECTS).alias("topic"),
         pl.lit(None, dtype=pl.String).alias("feedback_key"),
         pl.lit(None, dtype=pl.Int64).alias("occurred_at"),
     )
@@ -139,7 +144,7 @@ def _part(reference: str, number: int) -> pl.Expr:
 
 def _sealed(frame: pl.DataFrame, batch: RawBatch, context: CleaningContext) -> pl.DataFrame:
     """Adds the encrypted bytes and their size where a person or a replay will need them: rejects and review rows."""
-    wanted = frame["topic"].is_in(["quarantine.rejects", "review.queue"]).to_list()
+    wanted = frame["topic"].is_in([REJECTS, REVIEW]).to_list()
     sealed: list[str | None] = [None] * len(frame)
     sizes: list[int | None] = [None] * len(frame)
     for row, (position, needed) in enumerate(zip(frame["position"], wanted, strict=True)):
@@ -154,22 +159,36 @@ def _sealed(frame: pl.DataFrame, batch: RawBatch, context: CleaningContext) -> p
 
 def _encoded(frame: pl.DataFrame) -> pl.DataFrame:
     """The record of each row as JSON with exactly the fields its topic's contract lists."""
-    duplicate_fields = [f.name for f in contracts.topic("quarantine.duplicates").fields if f.name in frame.columns]
+    key = pl.coalesce(*(n for n in ("customer_id", "session_id", "raw_ref") if n in frame.columns))
     parts = []
-    for (topic,), rows in frame.group_by("topic", maintain_order=True):
-        names = [f.name for f in contracts.topic(topic).fields if f.name in rows.columns]
-        heads = [n for n in duplicate_fields if n != "rule"]
-        key = pl.coalesce(*(n for n in ("customer_id", "session_id", "raw_ref") if n in rows.columns))
+    for topics in _same_fields():
+        rows = frame.filter(pl.col("topic").is_in(topics))
+        if len(rows) == 0:
+            continue
+        names = [n for n in _fields(topics[0]) if n in rows.columns]
         parts.append(
             rows.select(
                 "position", "event_id", "raw_ref", "topic", "feedback_key",
                 key.alias("record_key"),
                 pl.col("occurred_at").alias("occurred_us"),
                 json_lines(rows.select(names)).alias("record"),
-                json_lines(rows.select(heads)).str.head(-1).alias("duplicate_head"),
+                pl.struct(_DUPLICATE_HEAD).struct.json_encode().str.head(-1).alias("duplicate_head"),
             )
         )  # fmt: skip
     return pl.concat(parts)
+
+
+def _same_fields() -> list[list[str]]:
+    """Output topics in groups whose records have the same fields: the three kept ones are encoded in one go."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name in (*KEPT_TOPICS, REJECTS, REVIEW):
+        groups.setdefault(_fields(name), []).append(name)
+    return list(groups.values())
+
+
+@lru_cache(maxsize=16)
+def _fields(topic: str) -> tuple[str, ...]:
+    return tuple(f.name for f in contracts.topic(topic).fields)
 
 
 def _assemble(batch: RawBatch, parts: list[pl.DataFrame]) -> pl.DataFrame:
