@@ -156,6 +156,13 @@ def test_of_a_batch_partly_acknowledged_the_lines_are_remembered(path, clock):
     run(path, clock, part)
     assert run(path, clock, rest) == [1, 3, 20_000]
 
+    async def finish(store):
+        async with store.claim(KEY, b"a\nb\nc", 1300.0) as claim:
+            await store.used(claim)
+
+    run(path, clock, finish)
+    assert run(path, clock, lambda store: deliver(store, b"a\nb\nc")) is False  # now it is all there
+
 
 def test_expired_entries_leave_memory_and_file(path, clock):
     async def scenario(store):
@@ -166,13 +173,28 @@ def test_expired_entries_leave_memory_and_file(path, clock):
         return store.count()
 
     assert run(path, clock, scenario) == 1
-    assert sqlite3.connect(path).execute("SELECT count(*) FROM nonces").fetchone() == (1,)
+    assert sqlite3.connect(path).execute("SELECT count(*) FROM used_nonces").fetchone() == (1,)
 
 
-def test_a_damaged_file_is_set_aside(path, clock, caplog):
+def half_a_database(tmp_path) -> bytes:
+    """What a power cut may leave: a good first page, the others lost."""
+    whole = tmp_path / "whole.sqlite"
+    connection = sqlite3.connect(whole)
+    connection.execute("CREATE TABLE used_nonces (key BLOB, digest BLOB, expires_at_s REAL, lines BLOB)")
+    connection.executemany("INSERT INTO used_nonces VALUES (?, ?, ?, NULL)", [(b"k" * 16, b"d" * 16, 9e9)] * 2000)
+    connection.commit()
+    connection.close()
+    return whole.read_bytes()[:4096] + b"\0" * (whole.stat().st_size - 4096)
+
+
+@pytest.mark.parametrize("garbled", [True, False])
+def test_a_damaged_file_is_set_aside(path, clock, caplog, tmp_path, garbled):
+    content = b"this was a database once" * 100 if garbled else half_a_database(tmp_path)
     path.parent.mkdir()
-    path.write_bytes(b"this was a database once" * 100)
+    path.write_bytes(content)
+    path.with_name(path.name + "-wal").write_bytes(b"left behind")
     assert run(path, clock, deliver) is True
+    assert run(path, clock, deliver) is False
     assert path.with_suffix(".damaged").exists()
     assert "damaged" in caplog.text
 
