@@ -29,6 +29,7 @@ from pipelines.collectors.signatures import signed_headers
 REPORT = Path("build/reports/gateway.json")
 CHANNEL = "app"
 START_S = 30
+WARM_UP_S = 3  # the first messages to a topic wait for metadata, and the broker compiles its way through them
 
 
 def payload(number: int) -> bytes:
@@ -220,6 +221,10 @@ def measure(settings: Settings, args: argparse.Namespace) -> dict:
     secret = accounts[CHANNEL]["default"]["secret"]
     target = f"/collect/{CHANNEL}"
     process = gateway_process(settings)
+    warm_up = [
+        signed_request(secret, payload(n), "application/json", target) for n in range(int(args.rate * WARM_UP_S))
+    ]
+    uvloop.run(steady(settings.ports.gateway, warm_up, args.rate, args.connections))
     before = records_in_kafka(settings)
     singles = [
         signed_request(secret, payload(n), "application/json", target) for n in range(int(args.rate * args.seconds))
