@@ -65,9 +65,8 @@ class TableStream:
     def rewind(self) -> None:
         """Forget what is held and read on from what the table says."""
         self._held, self._waiting_since = Collected(), None
-        if self._store is None:
-            self._store = self._open_store()
-        self._store.refresh()
+        # Opened anew, not refreshed: a snapshot older than the table's log retention cannot be brought up to date.
+        self._store = self._open_store()
         sources = self._log.sources()
         known = self._store.positions([source.application for source in sources])
         self._committed = {source: known.get(source.application) for source in sources}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from pipelines.io.delta import LostRace, Move, SchemaRefused, open_store
 
@@ -83,6 +84,23 @@ def test_positions_outlive_checkpoints_and_log_cleanup(tmp_path):
         if int(entry.stem) < table.version():
             entry.unlink()  # what cleanup_metadata does after the retention
     assert opened(tmp_path).positions(["c/old/0", "c/t/0"]) == {"c/old/0": 1, "c/t/0": 7}
+
+
+def test_a_snapshot_older_than_the_log_is_refused_and_a_new_one_goes_on(tmp_path):
+    """A table at rest for longer than its log is kept: never may a commit end up behind a checkpoint, unseen."""
+    idle, busy = opened(tmp_path), opened(tmp_path)
+    for n in range(8):
+        busy.append(rows(n, 1), {"c/t/0": Move(n or None, n + 1)})
+    table = DeltaTable(tmp_path)
+    table.create_checkpoint()
+    for entry in (tmp_path / "_delta_log").glob("*.json"):
+        if int(entry.stem) < table.version():
+            entry.unlink()
+    try:
+        idle.append(rows(50, 1), {"c/t/1": Move(None, 51)})
+    except DeltaError:
+        opened(tmp_path).append(rows(50, 1), {"c/t/1": Move(None, 51)})
+    assert offsets(tmp_path) == [*range(8), 50]
 
 
 def test_new_nullable_column_is_taken_and_old_rows_read_null(tmp_path):
