@@ -43,7 +43,7 @@ def wanted_move(text: str) -> tuple[str, int, int]:
 
 
 def move(settings: Settings, policy: dict, text: str) -> str:
-    """Move one position; gives what was done. Raises ValueError for a topic that feeds no table, LostRace while used."""
+    """Move one position; gives what was done. Raises ValueError for a topic that feeds no table, LostRace in use."""
     topic, partition, offset = wanted_move(text)
     for name in tiered_tables():
         if topic not in contracts.table(name).topics:

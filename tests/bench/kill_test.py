@@ -1,8 +1,9 @@
 """Nothing lost, nothing twice: ``kill -9`` at random over the parts, while events flow and files are rearranged.
 
-``python -m tests.bench.kill_test --events 1000000 --kills 20 --scope tiering`` runs broker and tiering service and, for
-the second half, a second tiering service on the same tables; ``--scope full`` adds Flink, serving writer and MariaDB.
-The test only kills: the product's own supervisor heals. Writes build/reports/kill_test.json and prints a certificate.
+``python -m tests.bench.kill_test`` (a million events, twenty kills) runs the whole way: broker, Flink, tiering service,
+serving writer, MariaDB, and for the second half a second tiering service on the same tables. ``--scope tiering`` runs
+broker and tiering alone. The test only kills: the product's own supervisor heals. Prints a certificate and writes
+build/reports/kill_test.json.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="kill_test", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--scope", choices=sorted(SCOPES), default="tiering")
+    parser.add_argument("--scope", choices=sorted(SCOPES), default="full")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--home", type=Path, help="default: a new temporary folder, removed when all went well")
     parser.add_argument("--report", type=Path, default=REPORT)
