@@ -131,7 +131,9 @@ def _dictionary(words: tuple[str, ...]) -> jieba.Tokenizer:
     jieba.setLogLevel(logging.WARNING)
     tokenizer = jieba.Tokenizer()
     # Its cache is a marshal file; in the shared temporary folder anybody could put one there.
-    tokenizer.tmp_dir = tempfile.mkdtemp(prefix="kefulake-jieba-")
+    with tempfile.TemporaryDirectory(prefix="kefulake-jieba-") as private:
+        tokenizer.tmp_dir = private
+        tokenizer.initialize()
     for word in words:
         tokenizer.add_word(word)
     return tokenizer
