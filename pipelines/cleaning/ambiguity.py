@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from pipelines.cleaning.text_normalisation import without_invisible
+from pipelines.cleaning.text_normalisation import INVISIBLE_RUN
 
 REASONS = {
     "complaint.vague": "The complaint says how the customer feels and names no problem.",
@@ -73,47 +73,50 @@ def ambiguous_complaint(
     [None, 'complaint.vague', 'complaint.contradictory', None, None]
     """
     verdicts = pl.Series("ambiguous", [None] * len(kind), dtype=pl.String)
-    low = (score / score_scale_max <= low_score_share).fill_null(False)
-    looked_at = ((kind == "complaint") | ((kind == "feedback") & low)) & (sender_role == "customer")
     # Long texts leave at once; three times the length gives room for what will not be seen.
-    rows = (looked_at & (text.str.len_chars().fill_null(0) <= 3 * max_chars)).fill_null(False).arg_true()
+    short = pl.col("text").str.len_chars().fill_null(0) <= 3 * max_chars
+    low = (pl.col("score") / pl.col("scale") <= low_score_share).fill_null(False)
+    looked_at = (pl.col("kind") == "complaint") | ((pl.col("kind") == "feedback") & low)
+    columns = {"kind": kind, "role": sender_role, "text": text, "score": score, "scale": score_scale_max}
+    frame = pl.DataFrame(columns).select((looked_at & (pl.col("role") == "customer") & short).fill_null(False))
+    rows = frame.to_series().arg_true()
     if len(rows) == 0:
         return verdicts
-    said = without_invisible(subject.gather(rows).fill_null("") + "。" + text.gather(rows).fill_null(""))
-    said = said.str.strip_chars("。")
     lists = (praise_words, problem_words, topic_words, contrast_words, negations, idioms, empty_words)
     praise, problem, topic, contrast, negation, idiom, empty = (_any_of(tuple(words)) for words in lists)
     praise, problem = _either(praise, praise_patterns), _either(problem, problem_patterns)
-    frame = (
-        said.str.to_lowercase()
-        .to_frame("said")
-        .with_columns(
-            pl.col("said").str.len_chars().alias("size"), pl.col("said").str.replace_all(idiom, "").alias("plain")
-        )
-    )
-    # 不满意 is no praise, and 不错 holds no 错.
-    frame = frame.with_columns(pl.col("plain").str.replace_all(negation + praise, _NEGATED).alias("asserted"))
-    rest = pl.col("asserted").str.replace_all(praise, "")
+    column, size = pl.col, pl.col("said").str.len_chars()
     # Beside the clauses that praise, does another say something? One letter left over is a slip of the pen; two are a
     # word we do not know, so somebody meant something.
     no_clause = rf"[^\p{{P}}]*{praise}[^\p{{P}}]*"
-    other = pl.col("asserted").str.replace_all(no_clause, "").str.replace_all(empty + "|" + topic, "")
+    other = column("asserted").str.replace_all(no_clause, "").str.replace_all(empty + "|" + topic, "")
     pure = (
-        pl.col("asserted").str.contains(praise)
-        & ~rest.str.contains(contrast + "|" + _NEGATED)
+        column("asserted").str.contains(praise)
+        & ~column("rest").str.contains(contrast + "|" + _NEGATED)
         & (other.str.count_matches(_LETTER) < 2)
     )
-    says_more = pl.col("plain").str.replace_all(empty, "").str.count_matches(_LETTER) >= 2
+    says_more = column("plain").str.replace_all(empty, "").str.count_matches(_LETTER) >= 2
+    long_enough = size >= pl.when(says_more).then(min_chars).otherwise(vague_max_chars)
     reason = (
-        pl.when((pl.col("size") == 0) | (pl.col("size") > max_chars) | rest.str.contains(problem))
-        .then(None)
-        .when(pure)
+        pl.when(pure)
         .then(pl.lit("complaint.contradictory"))
-        .when(
-            pl.col("plain").str.contains(topic)
-            | (pl.col("size") >= pl.when(says_more).then(min_chars).otherwise(vague_max_chars))
-        )
-        .then(None)
-        .otherwise(pl.lit("complaint.vague"))
+        .when(~column("plain").str.contains(topic) & ~long_enough)
+        .then(pl.lit("complaint.vague"))
     )
-    return verdicts.scatter(rows, frame.select(reason.alias("reason")).to_series())
+    words = {"row": rows, "subject": subject.gather(rows).cast(pl.String), "text": text.gather(rows)}
+    said = column("subject").fill_null("") + "。" + column("text").fill_null("")
+    # One lazy plan: run apart, its steps cost more than the rows of a small batch.
+    doubtful = (
+        pl.DataFrame(words)
+        .lazy()
+        .select("row", said.str.replace_all(INVISIBLE_RUN, "").str.strip_chars("。").str.to_lowercase().alias("said"))
+        .filter(size.is_between(1, max_chars))
+        .with_columns(column("said").str.replace_all(idiom, "").alias("plain"))
+        # 不满意 is no praise, and 不错 holds no 错.
+        .with_columns(column("plain").str.replace_all(negation + praise, _NEGATED).alias("asserted"))
+        .with_columns(column("asserted").str.replace_all(praise, "").alias("rest"))
+        .filter(~column("rest").str.contains(problem))
+        .select("row", reason.alias("reason"))
+        .collect()
+    )
+    return verdicts.scatter(doubtful["row"], doubtful["reason"]) if len(doubtful) else verdicts

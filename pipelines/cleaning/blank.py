@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from pipelines.cleaning.text_normalisation import is_visible, says_something
+from pipelines.cleaning.text_normalisation import SAYS_SOMETHING, VISIBLE
 
 
 def blank_consultation(
@@ -33,13 +33,21 @@ def blank_consultation(
     ...     turn_kinds=["message"], exempt_roles=["system"]).to_list()
     [True, False, True, False]
     """
-    is_contact = kind.is_in(contact_kinds)
-    says = says_something(text)
-    if says.all():  # the ordinary batch: one scan and done
-        return pl.Series("blank", [False] * len(text), dtype=pl.Boolean)
-    seen = is_visible(text) | is_visible(subject)
-    says = says | says_something(subject)
-    silent = (is_contact & ~says) | (kind.is_in(turn_kinds) & ~seen)
-    has_media = media.is_not_null() & ~media.str.strip_chars().is_in(["", "[]", "null"]).fill_null(False)
-    speaks_otherwise = has_media | score.is_not_null() | handle_time_s.is_not_null()
-    return (silent & ~speaks_otherwise & ~sender_role.is_in(exempt_roles).fill_null(False)).alias("blank")
+    frame = pl.DataFrame(
+        {
+            "kind": kind,
+            "role": sender_role,
+            "said": text,
+            "subject": subject,
+            "media": media,
+            "speaks_otherwise": score.is_not_null() | handle_time_s.is_not_null(),
+        },
+    )
+    said, headline, media_list = pl.col("said"), pl.col("subject").cast(pl.String), pl.col("media").cast(pl.String)
+    says = said.str.contains(SAYS_SOMETHING).fill_null(False) | headline.str.contains(SAYS_SOMETHING).fill_null(False)
+    seen = said.str.contains(VISIBLE).fill_null(False) | headline.str.contains(VISIBLE).fill_null(False)
+    silent = (pl.col("kind").is_in(contact_kinds) & ~says) | (pl.col("kind").is_in(turn_kinds) & ~seen)
+    has_media = media_list.is_not_null() & ~media_list.str.strip_chars().is_in(["", "[]", "null"])
+    speaks_otherwise = has_media.fill_null(False) | pl.col("speaks_otherwise")
+    exempt = pl.col("role").is_in(exempt_roles).fill_null(False)
+    return frame.select((silent & ~speaks_otherwise & ~exempt).fill_null(False).alias("blank")).to_series()

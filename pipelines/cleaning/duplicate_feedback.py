@@ -39,9 +39,10 @@ def feedback_key(
     >>> keys[0] == keys[1], keys[2]
     (True, None)
     """
-    judged = kind.is_in(kinds) & (sender_role == "customer") & customer_id.is_not_null()
-    judged = judged & (source_revision == 0) & (attempt == 0)
-    rows = judged.fill_null(False).arg_true()
+    columns = {"kind": kind, "role": sender_role, "c": customer_id, "revision": source_revision, "attempt": attempt}
+    judged = pl.col("kind").is_in(kinds) & (pl.col("role") == "customer") & pl.col("c").is_not_null()
+    judged = judged & (pl.col("revision") == 0) & (pl.col("attempt") == 0)
+    rows = pl.DataFrame(columns).select(judged.fill_null(False)).to_series().arg_true()
     keys: list[str | None] = [None] * len(kind)
     if len(rows) == 0:
         return pl.Series("feedback_key", keys, dtype=pl.String)

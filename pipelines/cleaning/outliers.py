@@ -7,6 +7,11 @@ import polars as pl
 
 MAD_TO_SIGMA = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
 ANY = "*"
+JUDGED_COLUMNS = {
+    "response_time_corrected_s": pl.Float64,
+    "response_time_verdict": pl.String,
+    "baseline_version": pl.String,
+}
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,8 @@ def judge_response_times(
         .when(pl.col("verdict").is_not_null())
         .then(measured_if_normal)
     )
+    if response_time_s.null_count() == len(response_time_s):
+        return pl.DataFrame({n: pl.Series([None] * len(response_time_s), dtype=t) for n, t in JUDGED_COLUMNS.items()})
     span_s = (replied_at_us - asked_at_us).cast(pl.Float64) / 1e6
     frame = baselines.columns(channel, kind).with_columns(
         response_time_s.cast(pl.Float64).alias("value"), span_s.set(span_s < 0, None).alias("measured")

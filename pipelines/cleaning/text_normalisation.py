@@ -15,7 +15,7 @@ VISIBLE = rf"[^{INVISIBLE_CLASS}]"
 # Emoji carry meaning. Left out: pictographs that are punctuation, trade signs, arrows or squares to a reader.
 EMOJI_CLASS = r"[\p{Extended_Pictographic}\x{1F1E6}-\x{1F1FF}--[‼⁉©®™〰〽↔-↪⤴⤵⬅-⬇➡▪-◾]]"
 SAYS_SOMETHING = rf"[^{INVISIBLE_CLASS}\p{{P}}\p{{S}}]|{EMOJI_CLASS}"
-_INVISIBLE_RUN = rf"[{INVISIBLE_CLASS}]+"
+INVISIBLE_RUN = rf"[{INVISIBLE_CLASS}]+"
 _MARKS_RUN = rf"[{INVISIBLE_CLASS}\p{{P}}[\p{{S}}--{EMOJI_CLASS}]]+"
 
 
@@ -43,7 +43,7 @@ def without_invisible(text: pl.Series) -> pl.Series:
     >>> without_invisible(pl.Series(["发\\u200b货 了", None])).to_list()
     ['发货了', None]
     """
-    return text.str.replace_all(_INVISIBLE_RUN, "")
+    return text.str.replace_all(INVISIBLE_RUN, "")
 
 
 def folded_content(text: pl.Series) -> pl.Series:
