@@ -13,9 +13,11 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from infra.stack.files import private_folder
@@ -44,13 +46,19 @@ class LeftToTiering:
         return len(unreadable)
 
 
+@lru_cache(maxsize=4)
+def _engine(url: str, load_data: bool) -> Engine:
+    """One pool of connections a process: the store is opened anew after every failure, its connections need not be."""
+    return connect(url, load_data=load_data)
+
+
 def open_store(settings: Settings, policy: Mapping[str, Any]) -> MariaStore:
     """The table of recent interactions, made when it isn't there yet."""
     load_data = policy["load_data"] == "always" or (policy["load_data"] == "own_server" and settings.own_mariadb)
     scratch = private_folder(settings.run / "serving_writer") if load_data else None
     for left in scratch.glob("load-*.tsv") if scratch else ():
         left.unlink(missing_ok=True)  # of a writer that was killed; its rows are read again
-    engine = connect(settings.database_url, load_data=load_data)
+    engine = _engine(settings.database_url, load_data)
     return MariaStore(engine, contracts.table(TABLE), name=NAME, indexes=INDEXES, scratch=scratch)
 
 
@@ -86,8 +94,8 @@ def forget_rounds(settings: Settings, policy: Mapping[str, Any], stop: threading
                 total += gone
             if total:
                 log.info("%s: %d rows older than %d days were deleted", NAME, total, retention["keep_days"])
-        except DBAPIError as error:  # it can wait; the stream itself says when the server is away
-            log.info("%s: old rows stay for now: %s", NAME, type(error.orig).__name__)
+        except (DBAPIError, OSError) as error:  # it can wait; the stream itself says when the server is away
+            log.info("%s: old rows stay for now: %s", NAME, type(error).__name__)
 
 
 def set_position(settings: Settings, told: str, policy: Mapping[str, Any]) -> None:
