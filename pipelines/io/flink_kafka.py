@@ -23,6 +23,17 @@ def raw_events_ddl(bootstrap: str, topics: Sequence[str], group: str) -> str:
     The table has no watermark: time rules use the instants inside the messages, and a row-time column would turn the
     append-only de-duplication into one that emits updates.
     """
+    options = {
+        "connector": "kafka",
+        "properties.bootstrap.servers": bootstrap,
+        "topic": ";".join(topics),
+        "properties.group.id": group,
+        "scan.startup.mode": "earliest-offset",
+        "scan.topic-partition-discovery.interval": "30 s",
+        "properties.max.partition.fetch.bytes": "8388608",
+        "properties.fetch.min.bytes": "1",
+        "value.format": "raw",
+    }
     return f"""
 CREATE TABLE {RAW_EVENTS} (
   raw_topic STRING NOT NULL METADATA FROM 'topic' VIRTUAL,
@@ -33,47 +44,38 @@ CREATE TABLE {RAW_EVENTS} (
   arrived_at AS PROCTIME(),
   payload BYTES
 ) WITH (
-  {_options({
-      "connector": "kafka",
-      "properties.bootstrap.servers": bootstrap,
-      "topic": ";".join(topics),
-      "properties.group.id": group,
-      "scan.startup.mode": "earliest-offset",
-      "scan.topic-partition-discovery.interval": "30 s",
-      "properties.max.partition.fetch.bytes": "8388608",
-      "properties.fetch.min.bytes": "1",
-      "value.format": "raw",
-  })}
+  {_options(options)}
 )"""
 
 
 def outputs_ddl(bootstrap: str, topics: Sequence[str], transactional_id_prefix: str) -> str:
     """``CREATE TABLE outputs``: each row names its topic; exactly-once through Kafka transactions."""
+    options = {
+        "connector": "kafka",
+        "properties.bootstrap.servers": bootstrap,
+        "topic": ";".join(topics),
+        "key.format": "raw",
+        "key.fields": "record_key",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+        "sink.delivery-guarantee": "exactly-once",
+        "sink.transactional-id-prefix": transactional_id_prefix,
+        "sink.transaction-naming-strategy": "POOLING",
+        "properties.transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
+        "properties.compression.type": "lz4",
+        "properties.linger.ms": "10",
+        "properties.batch.size": "262144",
+        "properties.max.request.size": "8388608",
+        "properties.buffer.memory": "67108864",
+    }
     return f"""
 CREATE TABLE {OUTPUTS} (
   topic STRING NOT NULL METADATA,
   record_key BYTES,
   record BYTES
 ) WITH (
-  {_options({
-      "connector": "kafka",
-      "properties.bootstrap.servers": bootstrap,
-      "topic": ";".join(topics),
-      "key.format": "raw",
-      "key.fields": "record_key",
-      "value.format": "raw",
-      "value.fields-include": "EXCEPT_KEY",
-      "sink.delivery-guarantee": "exactly-once",
-      "sink.transactional-id-prefix": transactional_id_prefix,
-      "sink.transaction-naming-strategy": "POOLING",
-      "properties.transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
-      "properties.compression.type": "lz4",
-      "properties.linger.ms": "10",
-      "properties.batch.size": "262144",
-      "properties.max.request.size": "8388608",
-      "properties.buffer.memory": "67108864",
-  })}
-)"""  # fmt: skip
+  {_options(options)}
+)"""
 
 
 def _options(options: dict[str, str]) -> str:
