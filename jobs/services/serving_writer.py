@@ -11,7 +11,9 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 
 TABLE = "silver.interactions"
 NAME = "interactions"
+LEFT_BEHIND_S = 600
 # By customer for the agent's screen, by phone token for the caller on the line, by arrival for retention.
 INDEXES = (("customer_id", "occurred_at"), ("phone_token", "occurred_at"), ("received_at",))
 
@@ -57,7 +60,10 @@ def open_store(settings: Settings, policy: Mapping[str, Any]) -> MariaStore:
     load_data = policy["load_data"] == "always" or (policy["load_data"] == "own_server" and settings.own_mariadb)
     scratch = private_folder(settings.run / "serving_writer") if load_data else None
     for left in scratch.glob("load-*.tsv") if scratch else ():
-        left.unlink(missing_ok=True)  # of a writer that was killed; its rows are read again
+        # Of a writer that was killed; its rows are read again. A young one may be a second writer's that is at work.
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LEFT_BEHIND_S:
+                left.unlink()
     engine = _engine(settings.database_url, load_data)
     return MariaStore(engine, contracts.table(TABLE), name=NAME, indexes=INDEXES, scratch=scratch)
 
