@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from gateway_process import Arrivals, Gateway
+
+from tests.e2e.gateway_process import Arrivals, Gateway
 
 
 @pytest.fixture(scope="module")

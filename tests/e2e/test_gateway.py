@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import psutil
 import pytest
-from gateway_process import Arrivals
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipelines.collectors import signatures, wecom_crypto
+from tests.e2e.gateway_process import Arrivals
 
 # ---- what is taken in
 
