@@ -72,7 +72,7 @@ def cleaning_lag(settings: Settings) -> list[Lag]:
 
     Raises confluent_kafka.KafkaException when the broker does not answer.
     """
-    from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+    from confluent_kafka import Consumer, TopicPartition
     from confluent_kafka.admin import OffsetSpec
 
     from pipelines import contracts
@@ -85,8 +85,14 @@ def cleaning_lag(settings: Settings) -> list[Lag]:
         place: f.result().offset for place, f in admin.list_offsets(dict.fromkeys(places, OffsetSpec.latest())).items()
     }
     starts = {p: f.result().offset for p, f in admin.list_offsets(dict.fromkeys(places, OffsetSpec.earliest())).items()}
-    group = ConsumerGroupTopicPartitions(CLEANING_GROUP, places)
-    committed = admin.list_consumer_group_offsets([group])[CLEANING_GROUP].result().topic_partitions
+    # Not by the admin client: librdkafka 2.16 crashes the process when that asks a coordinator that is still loading.
+    asking = Consumer(
+        {"bootstrap.servers": settings.bootstrap, "group.id": CLEANING_GROUP, "enable.auto.commit": False}
+    )
+    try:
+        committed = asking.committed(places, timeout=5)
+    finally:
+        asking.close()
     taken = {(place.topic, place.partition): place.offset for place in committed}
     behind: dict[str, int] = {}
     for place, end in ends.items():

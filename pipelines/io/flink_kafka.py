@@ -13,8 +13,8 @@ RAW_EVENTS = "raw_events"
 OUTPUTS = "outputs"
 
 # The broker must allow at least this (transaction.max.timeout.ms); a job that is down for longer loses the transaction
-# that its last checkpoint had prepared, so it is an hour, not the producer's default minute.
-TRANSACTION_TIMEOUT_MS = 3_600_000
+# that its last checkpoint had prepared, so it is a day, not the producer's default minute.
+TRANSACTION_TIMEOUT_MS = 86_400_000
 
 
 def raw_events_ddl(bootstrap: str, topics: Sequence[str], group: str) -> str:
