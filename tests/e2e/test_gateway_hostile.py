@@ -58,7 +58,8 @@ def test_refused_with_a_reason_counted_and_nothing_in_kafka(gateway, raw, case):
     send, status, error = REFUSED[case]
     count_before = refusals(gateway, error)
     answer = send(gateway)
-    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"] == error
     assert answer.json()["reason"]
     assert answer.json()["what_to_do"]
     assert refusals(gateway, error) == count_before + 1

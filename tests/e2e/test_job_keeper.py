@@ -52,21 +52,25 @@ class Counted:
         )
         self._consumer.subscribe([TOPIC])
 
-    def drain(self) -> None:
-        """Reads what is committed by now."""
-        while messages := self._consumer.consume(5_000, timeout=3):
-            for message in messages:
-                if message.error() is None:
-                    self.seen[json.loads(message.value())["n"]] += 1
+    def drain(self, most_s: float = 60) -> None:
+        """Reads what is committed by now; a job that goes on writing is read for ``most_s`` at most."""
+        deadline = time.monotonic() + most_s
+        while time.monotonic() < deadline and self._take(wait_s=3):
+            pass
+
+    def _take(self, wait_s: float) -> int:
+        messages = [m for m in self._consumer.consume(5_000, timeout=wait_s) if m.error() is None]
+        self.seen.update(json.loads(message.value())["n"] for message in messages)
+        return len(messages)
 
     def advance(self, numbers: int, within_s: float = 300) -> None:
         """Reads on until so many more numbers than now were committed; fails after `within_s`."""
-        self.drain()
+        self.drain(most_s=5)
         wanted = len(self.seen) + numbers
         deadline = time.monotonic() + within_s
         while len(self.seen) < wanted:
             assert time.monotonic() < deadline, f"{len(self.seen)} of {wanted} numbers after {within_s} s"
-            self.drain()
+            self._take(wait_s=1)
 
     def close(self) -> None:
         self._consumer.close()
