@@ -20,7 +20,7 @@ def guarded_protocol(*, header_timeout_s: float, max_header_bytes: int) -> type[
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             self._in_headers, self._in_body = True, False
-            self._header_bytes = 0
+            self._header_bytes, self._headers_ended = 0, False
             self._patience = self.loop.call_later(header_timeout_s, self.transport.close)
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -28,17 +28,19 @@ def guarded_protocol(*, header_timeout_s: float, max_header_bytes: int) -> type[
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            in_headers = self._in_headers
+            in_headers, self._headers_ended = self._in_headers, False
             if in_headers and self._patience.cancelled():
                 self._lose_patience_later()
             super().data_received(data)
-            if in_headers and self._in_headers:
+            # A whole request may come in one read: then its headers began and ended here, and its body is no header.
+            if in_headers and self._in_headers and not self._headers_ended:
                 self._header_bytes += len(data)
                 if self._header_bytes > max_header_bytes and not self.transport.is_closing():
                     self.send_400_response("Request headers are too large.")
 
         def on_headers_complete(self) -> None:
             self._in_headers, self._in_body = False, True
+            self._headers_ended = True
             self._header_bytes = 0
             self._patience.cancel()
             super().on_headers_complete()
