@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: help setup demo up down status test test-fast test-trino lint format real-data kill-test bench cleaning-report lock clean
+.PHONY: help setup demo up down status test test-fast test-soak test-trino lint format real-data kill-test bench cleaning-report lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,11 +25,14 @@ down:  ## stop the stack, keep its data
 status:  ## parts, lag, freshness, balance
 	@$(BIN)/kefulake status
 
-test: setup lint  ## lint and all tests, on a stack of their own in a temporary folder
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+test: setup lint  ## lint and tests, on a stack of their own in a temporary folder
+	@$(BIN)/python -m pytest -q -m "not soak and not trino" $(PYTEST_ARGS)
+
+test-soak: setup  ## kills and restarts of every part on a real stack (some minutes)
+	@$(BIN)/python -m pytest -q -m soak $(PYTEST_ARGS)
 
 test-fast: setup lint  ## the tests that need neither the stack nor Spark
-	@$(BIN)/python -m pytest -q -m "not stack and not spark" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -m "not stack and not spark and not soak and not trino" $(PYTEST_ARGS)
 
 test-trino: setup  ## both engines on the same queries (fetches Trino, 821 MB, once)
 	@$(BIN)/python -c "from infra.stack.settings import Settings; from infra.trino import server; server.fetch(Settings.load())"

@@ -18,7 +18,7 @@ from infra.stack import flink_jobs, flink_records, lifecycle, supervisor
 from infra.stack.flink_records import JobRecord
 from infra.stack.settings import Settings
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.soak]
 NAME, TOPIC, LAST, PER_SECOND = "counting", "test.counted", 1_000_000, 500
 
 

@@ -24,6 +24,8 @@ from pipelines.io.delta import LostRace, Move
 from pipelines.io.mariadb import MariaStore, connect
 from pipelines.service.history import history, history_by_phone
 
+pytestmark = pytest.mark.soak
+
 TOPIC = "interactions.clean"
 BASE_US = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 DEADLINE_S = 120

@@ -19,7 +19,7 @@ from infra.stack.settings import PROJECT_ROOT, Settings
 from pipelines import contracts
 from pipelines.simulation.truth import truth_id
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.soak]
 RAW_TOPICS = sorted(name for name in contracts.topics() if name.startswith("raw."))
 
 

@@ -17,7 +17,7 @@ import pytest
 from infra.stack import lifecycle, observe, ports, processes, supervisor, topics
 from infra.stack.settings import PROJECT_ROOT, Settings
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.soak]
 HEALED_WITHIN_S = 120
 
 

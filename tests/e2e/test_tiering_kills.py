@@ -26,7 +26,7 @@ from pipelines.privacy.keys import MasterKey
 from tests.bench.lake_truth import compare
 from tests.bench.scripted_cleaning import Traffic
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.soak]
 
 RAW_TOPICS = ["raw.web_chat", "raw.app"]
 TABLE = "silver.interactions"

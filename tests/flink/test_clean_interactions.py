@@ -110,7 +110,7 @@ def test_each_message_stands_in_exactly_one_output(job):
         ("feedback.clean", None),
         ("review.queue", "complaint.vague"),
         ("quarantine.rejects", "payload.empty"),
-        ("quarantine.rejects", "payload.not_json"),
+        ("quarantine.rejects", "payload.bad_encoding"),  # FF FE begins no UTF-8
         ("quarantine.rejects", "header.bad_attempt"),
     ]
     for later, first in ((1, 0), (4, 3)):
