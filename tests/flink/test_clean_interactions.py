@@ -40,11 +40,11 @@ def committed_outputs(stack):
     consumer = Consumer(settings | {"enable.partition.eof": True, "auto.offset.reset": "earliest"})
     places = [TopicPartition(t, p, 0) for t in OUTPUTS for p in consumer.list_topics(t).topics[t].partitions]
     consumer.assign(places)
-    found, open_ends = {}, len(places)
-    while open_ends:
+    found, ended = {}, set()  # an end is told again when a transaction is committed behind it
+    while len(ended) < len(places):
         for message in consumer.consume(1000, 1.0):
             if message.error():
-                open_ends -= 1
+                ended.add((message.topic(), message.partition()))
                 continue
             record = orjson.loads(message.value())
             place = (record["raw_topic"], record["raw_partition"], record["raw_offset"])
