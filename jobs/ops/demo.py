@@ -147,12 +147,15 @@ FROM silver.interactions WHERE processed_at IS NOT NULL
 
 def _show(settings: Settings) -> None:
     """The balance, one customer, the hottest questions, the latencies."""
-    queries = PROJECT_ROOT / "docs" / "queries"
     console.print(Rule("the balance: every message in exactly one output"))
     console.print(_checked([str(Path(sys.executable).parent / "kefulake"), "balance", "--final"], "the balance"))
-    _print(settings, "one customer over three channels", (queries / "customer_over_three_channels.sql").read_text(), 12)
-    _print(settings, "the hottest questions", (queries / "hottest_questions.sql").read_text(), 10)
+    _print(settings, "one customer over three channels", _query("customer_over_channels"), 12)
+    _print(settings, "the hottest questions", _query("hottest_questions"), 10)
     _print(settings, "from received to judged (the first messages waited for the job's start)", _TIMES, 1)
+
+
+def _query(name: str) -> str:
+    return (PROJECT_ROOT / "docs" / "queries" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def _print(settings: Settings, title: str, sql: str, rows: int) -> None:
