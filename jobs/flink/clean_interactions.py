@@ -31,6 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--checkpoint-s", type=float, default=5.0, help="seconds between checkpoints")
     parser.add_argument("--bundle-ms", type=int, default=100, help="longest wait for a Python batch to fill")
     parser.add_argument("--bundle-rows", type=int, default=10_000, help="most rows of a Python batch")
+    parser.add_argument("--arrow-rows", type=int, default=2_500, help="rows that go to Python at a time")
     parser.add_argument("--explain", action="store_true", help="rehearse the rules, print the plan, start nothing")
     return parser.parse_args(argv)
 
@@ -48,7 +49,7 @@ def table_environment(args: argparse.Namespace) -> TableEnvironment:
         "table.exec.state.ttl": f"{retention_h} h",
         "python.fn-execution.bundle.time": str(args.bundle_ms),
         "python.fn-execution.bundle.size": str(args.bundle_rows),
-        "python.fn-execution.arrow.batch.size": str(args.bundle_rows),
+        "python.fn-execution.arrow.batch.size": str(args.arrow_rows),
         "pipeline.object-reuse": "true",
     }
     for name, value in settings.items():

@@ -13,6 +13,7 @@ from pipelines.contracts import SCHEMAS_VARIABLE
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
 
 _STRING, _BYTES = DataTypes.STRING(), DataTypes.BYTES()
 RESULT_TYPE = DataTypes.ROW(
@@ -24,7 +25,8 @@ RESULT_TYPE = DataTypes.ROW(
         DataTypes.FIELD("record", _STRING),
         DataTypes.FIELD("feedback_key", _STRING),
         DataTypes.FIELD("occurred_us", DataTypes.BIGINT()),
-        DataTypes.FIELD("duplicate_head", _STRING),
+        DataTypes.FIELD("received_us", DataTypes.BIGINT()),
+        DataTypes.FIELD("attempt", DataTypes.INT()),
         DataTypes.FIELD("vault_entries", DataTypes.ARRAY(_STRING)),
     ]
 )
@@ -103,9 +105,16 @@ class CleanMessage(ScalarFunction):
             first_ref.tolist(),
         )
         judged = clean(batch, self._context, time.time_ns() // 1000)
-        columns = {name: judged[name].to_list() for name in judged.columns}
-        return pd.DataFrame({n: pd.Series(v, dtype="int64" if n == "occurred_us" and None not in v else object)
-                             for n, v in columns.items()})  # fmt: skip
+        return pd.DataFrame({name: _pandas(judged[name]) for name in judged.columns})
+
+
+def _pandas(column: pl.Series) -> pd.Series:
+    """As Flink's Arrow encoder wants it: whole numbers as such, all else as objects, NULL as None."""
+    import pandas as pd
+
+    if column.dtype.is_integer() and not column.null_count():
+        return pd.Series(column.to_numpy())
+    return pd.Series(column.to_list(), dtype=object)
 
 
 def _attempt(header: str | None) -> int:

@@ -6,6 +6,7 @@ which of two messages with the same ``event_id`` came first, and which feedback 
 
 from __future__ import annotations
 
+from pipelines.cleaning.batch import RAW_PREFIX
 from pipelines.io.flink_kafka import OUTPUTS, RAW_EVENTS
 
 CLEAN_FUNCTION = "clean_message"
@@ -16,8 +17,8 @@ JUDGED_VIEW = f"""
 CREATE TEMPORARY VIEW judged AS
 SELECT
   c.event_id AS event_id, c.raw_ref AS raw_ref, c.topic AS topic, c.record_key AS record_key, c.record AS record,
-  c.feedback_key AS feedback_key, c.occurred_us AS occurred_us, c.duplicate_head AS duplicate_head,
-  c.vault_entries AS vault_entries, arrived_at
+  c.feedback_key AS feedback_key, c.occurred_us AS occurred_us, c.received_us AS received_us,
+  c.attempt AS attempt, c.vault_entries AS vault_entries, arrived_at
 FROM (
   SELECT
     {CLEAN_FUNCTION}(
@@ -45,7 +46,7 @@ FROM judged"""
 FEEDBACK_VIEW = """
 CREATE TEMPORARY VIEW feedback_in_order AS
 SELECT
-  topic, record_key, record, duplicate_head, occurred_us,
+  topic, record_key, record, event_id, raw_ref, received_us, attempt, occurred_us,
   LAG(CAST(occurred_us AS STRING) || '|' || raw_ref) OVER (PARTITION BY feedback_key ORDER BY arrived_at) AS previous
 FROM ordered
 WHERE first_ref = raw_ref AND feedback_key IS NOT NULL"""
@@ -80,9 +81,28 @@ WHERE vault_entries IS NOT NULL"""
 
 
 def _duplicate(rule: str, reference: str, start: int) -> str:
-    """JSON bytes of a duplicate: the head from the function, then the coordinates ``topic|partition|offset``."""
+    """JSON bytes of a duplicate: its own coordinates, then those of the first in ``topic|partition|offset``.
+
+    Made here and not by the function, because few messages become one. None of its texts needs escaping.
+    """
+    own_topic, own_partition, own_offset = (f"SPLIT_INDEX(raw_ref, '|', {i})" for i in range(3))
     topic, partition, offset = (f"SPLIT_INDEX({reference}, '|', {start + i})" for i in range(3))
-    return (
-        f'CAST(duplicate_head || \',"rule":"{rule}","duplicate_of_topic":"\' || {topic} || '
-        f"'\",\"duplicate_of_partition\":' || {partition} || ',\"duplicate_of_offset\":' || {offset} || '}}' AS BYTES)"
-    )
+    members = {
+        "raw_topic": _quoted(own_topic),
+        "raw_partition": own_partition,
+        "raw_offset": own_offset,
+        "attempt": "CAST(attempt AS STRING)",
+        "event_id": _quoted("event_id"),
+        "channel": _quoted(f"SUBSTRING({own_topic} FROM {len(RAW_PREFIX) + 1})"),
+        "received_at": "CAST(received_us AS STRING)",
+        "rule": _quoted(f"'{rule}'"),
+        "duplicate_of_topic": _quoted(topic),
+        "duplicate_of_partition": partition,
+        "duplicate_of_offset": offset,
+    }
+    listed = " || ',' || ".join(f"'\"{name}\":' || {value}" for name, value in members.items())
+    return f"CAST('{{' || {listed} || '}}' AS BYTES)"
+
+
+def _quoted(expression: str) -> str:
+    return f"'\"' || {expression} || '\"'"

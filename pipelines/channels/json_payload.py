@@ -189,12 +189,15 @@ def media_list(items: Iterable[dict], name: str) -> str | None:
 
 def extras(fields: dict, names: Iterable[str]) -> str | None:
     """The named fields that are there, as a JSON object for ``attributes``; None when there are none."""
-    return attributes({name: fields[name] for name in names if fields.get(name) is not None})
+    return _object({name: value for name in names if (value := fields.get(name)) is not None})
 
 
 def attributes(known: dict) -> str | None:
     """A JSON object for ``attributes``; entries that are None are left out."""
-    present = {name: value for name, value in known.items() if value is not None}
+    return _object({name: value for name, value in known.items() if value is not None})
+
+
+def _object(present: dict) -> str | None:
     if not present:
         return None
     try:

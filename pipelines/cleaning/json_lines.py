@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import polars as pl
 
-# A member that is null. It can't match inside a text: there every quote is escaped, so `,"` does not occur.
-_NULL_MEMBER = r',"[a-z0-9_]+":null'
+# Members that are null. They can't match inside a text: there every quote is escaped, so `,"` does not occur. Taken out
+# run by run: neighbours are mostly null together, and one by one it took 2.7 instead of 1.4 µs a row.
+_NULL_MEMBERS = r'(?:,"[a-z0-9_]+":null)+'
 _FIRST_NULL_MEMBER = r'^\{"[a-z0-9_]+":null,?'
 
 
@@ -23,7 +24,8 @@ def json_lines(frame: pl.DataFrame) -> pl.Series:
     present = [column.name for column in frame.iter_columns() if column.null_count() < len(column)]
     if not present:
         return pl.Series("record", ["{}"] * len(frame), dtype=pl.String)
-    whole = pl.struct(present).struct.json_encode()
-    return frame.select(
-        whole.str.replace_all(_NULL_MEMBER, "").str.replace(_FIRST_NULL_MEMBER, "{").alias("record")
-    ).to_series()
+    whole = pl.struct(present).struct.json_encode().str.replace_all(_NULL_MEMBERS, "")
+    first = frame[present[0]]
+    if first.null_count() or first.dtype.is_float():
+        whole = whole.str.replace(_FIRST_NULL_MEMBER, "{")
+    return frame.select(whole.alias("record")).to_series()

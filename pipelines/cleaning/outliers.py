@@ -117,7 +117,7 @@ def judge_response_times(
     [(45.0, 'normal', 'd1'), (45.0, 'unit_ms', 'd1'), (86400.0, 'extreme_confirmed', 'd1'),
      (None, 'outlier_high', 'd1'), (None, 'impossible', 'd1')]
     """
-    value, measured, thousandth = pl.col("value"), pl.col("measured"), pl.col("value") / 1000
+    value, measured, thousandth = pl.col("value"), pl.col("measured"), pl.col("thousandth")
     sigma = pl.max_horizontal(pl.col("mad_ln"), pl.lit(min_mad_ln)) * MAD_TO_SIGMA
 
     def sigmas(seconds: pl.Expr) -> pl.Expr:
@@ -159,12 +159,23 @@ def judge_response_times(
     )
     if response_time_s.null_count() == len(response_time_s):
         return pl.DataFrame({n: pl.Series([None] * len(response_time_s), dtype=t) for n, t in JUDGED_COLUMNS.items()})
-    span_s = (replied_at_us - asked_at_us).cast(pl.Float64) / 1e6
+    reported = response_time_s.cast(pl.Float64)
+    span_s = _divided((replied_at_us - asked_at_us).cast(pl.Float64), 1e6)
     frame = baselines.columns(channel, kind).with_columns(
-        response_time_s.cast(pl.Float64).alias("value"), span_s.set(span_s < 0, None).alias("measured")
+        reported.alias("value"),
+        _divided(reported, 1e3).alias("thousandth"),
+        span_s.set(span_s < 0, None).alias("measured"),
     )
     return frame.with_columns(verdict.alias("verdict")).select(
         corrected.alias("response_time_corrected_s"),
         pl.col("verdict").alias("response_time_verdict"),
         pl.when(value.is_not_null()).then(pl.col("version")).alias("baseline_version"),
     )
+
+
+def _divided(dividend: pl.Series, divisor: float) -> pl.Series:
+    """The quotient to the last bit. polars multiplies a column of two rows and more by the reciprocal, so that 117189 ms
+    become 117.189 s alone and 117.18900000000001 s in company: a verdict would depend on the batch.
+    """
+    quotient = dividend.to_numpy() / divisor
+    return pl.Series(quotient).set(dividend.is_null(), None)

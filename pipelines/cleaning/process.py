@@ -31,23 +31,21 @@ OUTPUT_TYPES = {
     "record": pl.String,
     "feedback_key": pl.String,
     "occurred_us": pl.Int64,
-    "duplicate_head": pl.String,
+    "received_us": pl.Int64,
+    "attempt": pl.Int32,
     "vault_entries": pl.List(pl.String),
 }
 _CHUNK = 64
 KEPT_TOPICS = ("interactions.clean", "feedback.clean", "ticket_events.clean")
 REJECTS, REVIEW = "quarantine.rejects", "review.queue"
-# The head of a duplicate's record; what follows (rule, duplicate_of_*) the engine adds. None of it needs escaping.
-_DUPLICATE_HEAD = ("raw_topic", "raw_partition", "raw_offset", "attempt", "event_id", "channel", "received_at")
 
 
 def clean(batch: RawBatch, context: CleaningContext, processed_us: int) -> pl.DataFrame:
     """Judge a batch; one row a message in the order of the batch, columns as ``OUTPUT_TYPES``.
 
-    ``topic`` is where the record belongs unless the engine finds it seen before; ``duplicate_head`` begins the record
-    it becomes then; ``feedback_key`` is NULL except for feedback that may repeat; ``vault_entries`` are
-    ``token|json`` of personal values met for the first time. A message that makes a rule fail becomes a reject
-    ``cleaning.failed`` with its bytes; the rest of the batch goes on.
+    ``topic`` is where the record belongs unless the engine finds it seen before; ``feedback_key`` is NULL except for
+    feedback that may repeat; ``vault_entries`` are ``token|json`` of personal values met for the first time. A message
+    that makes a rule fail becomes a reject ``cleaning.failed`` with its bytes; the rest of the batch goes on.
     """
     try:
         return _clean(batch, context, processed_us)
@@ -172,7 +170,8 @@ def _encoded(frame: pl.DataFrame) -> pl.DataFrame:
                 key.alias("record_key"),
                 pl.col("occurred_at").alias("occurred_us"),
                 json_lines(rows.select(names)).alias("record"),
-                pl.struct(_DUPLICATE_HEAD).struct.json_encode().str.head(-1).alias("duplicate_head"),
+                pl.col("received_at").alias("received_us"),
+                "attempt",
             )
         )  # fmt: skip
     return pl.concat(parts)

@@ -4,7 +4,7 @@ import math
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines import contracts
@@ -101,6 +101,7 @@ def test_a_policy_without_a_general_default_is_refused():
 
 
 @settings(deadline=None)
+@example([(117_189.0, None), (None, None)])  # polars' own division gave 117.18900000000001 for the first of two rows
 @given(
     st.lists(
         st.tuples(
