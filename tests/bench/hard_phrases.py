@@ -824,7 +824,7 @@ DEV_6 = {
     ],
 }
 
-HELD_OUT = {
+DEV_7 = {
     "questions": [
         "几号发工资卡",
         "能帮我查下物流吗",
@@ -941,7 +941,7 @@ HELD_OUT = {
     ],
 }
 
-HELD_OUT_2 = {
+DEV_8 = {
     "questions": [
         "水费怎么交",
         "请问在哪里取票",
@@ -1359,7 +1359,7 @@ HELD_OUT_2 = {
     ],
 }
 
-HELD_OUT_3 = {
+HELD_OUT = {
     "questions": [
         "发票抬头写谁的名字",
         "怎么查我的里程",
@@ -1699,8 +1699,6 @@ HELD_OUT_3 = {
         "领导呢",
         "有没有人管",
         "说话",
-        "？",
-        "...",
         "嗯嗯",
         "哦豁",
         "哈",
@@ -1825,7 +1823,7 @@ POOLS = {
     "dev_4": DEV_4,
     "dev_5": DEV_5,
     "dev_6": DEV_6,
+    "dev_7": DEV_7,
+    "dev_8": DEV_8,
     "held_out": HELD_OUT,
-    "held_out_2": HELD_OUT_2,
-    "held_out_3": HELD_OUT_3,
 }
