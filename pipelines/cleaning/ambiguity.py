@@ -12,8 +12,11 @@ REASONS = {
     "complaint.contradictory": "The complaint, or the low score, comes with praise and names no problem.",
 }
 
-_LETTER = r"[\p{L}\p{N}]"
-_NEGATED = "\ue000"  # stands where a negated praise was: a character no text has
+_LETTER = r"\p{Han}|[\p{L}--\p{Han}]{1,8}"  # a word of another script counts as one
+# Characters no text has, to stand where praise was (不错 holds no 错), where it was denied (不满意), and where what was
+# denied says what is wrong (不新鲜).
+_PRAISED, _NEGATED, _FAULT = "\ue000", "\ue001", "\ue002"
+_PRAISING_CLAUSE = rf"[^\p{{P}}]*{_PRAISED}[^\p{{P}}]*"
 
 
 @lru_cache(maxsize=32)
@@ -40,13 +43,12 @@ def ambiguous_complaint(
     score: pl.Series,
     score_scale_max: pl.Series,
     low_score_share: float,
-    min_chars: int,
-    vague_max_chars: int,
     max_chars: int,
     problem_words: list[str],
     problem_patterns: list[str],
     topic_words: list[str],
     praise_words: list[str],
+    merit_words: list[str],
     praise_patterns: list[str],
     contrast_words: list[str],
     negations: list[str],
@@ -56,21 +58,20 @@ def ambiguous_complaint(
     """The reason to ask a person (a key of REASONS), NULL where the rule sees none.
 
     Looked at: complaints, and feedback whose score is at most `low_score_share` of its scale, both with a text of up
-    to `max_chars`. One of `problem_words` places it, however short: 太慢了 is clear. Else pure praise contradicts the
-    complaint: none behind one of `negations`, no `contrast_words` and no other news beside it. Else a topic places it
-    (味道一般); else it is vague below `min_chars`, or below `vague_max_chars` if it is made of `empty_words`, which say
-    how somebody feels or nothing. `idioms` only sound like a problem and are passed over. The patterns are what many
-    words are made by: 不灵, 不进电, 被盗, 掉漆.
+    to `max_chars`. One of `problem_words` or a form of `problem_patterns` (不灵, 被盗, 掉漆) places it, however short,
+    and so does a merit that is denied (不新鲜). Else pure praise contradicts the complaint: no denied praise, none of
+    `contrast_words` and no other news beside it. Else the text is vague if it names no topic (味道一般 does) and is
+    made of `empty_words`, which say how somebody feels or nothing: those are few, problems have no end, so a word we do
+    not know is taken for one. `idioms` only sound like a problem, a topic or praise and are passed over.
 
-    >>> nothing = pl.Series([None] * 5, dtype=pl.String)
-    >>> ambiguous_complaint(pl.Series(["complaint"] * 4 + ["feedback"]), pl.Series(["customer"] * 5),
-    ...     pl.Series(["太慢了", "你们看着办", "服务非常满意", "服务一般", "好吃"]), subject=nothing,
-    ...     score=pl.Series([None] * 4 + [5.0]), score_scale_max=pl.Series([None] * 4 + [5.0]), low_score_share=0.4,
-    ...     min_chars=4, vague_max_chars=12, max_chars=40, problem_words=["慢"], problem_patterns=[],
-    ...     topic_words=["服务"], praise_patterns=[], praise_words=["满意", "好吃"],
-    ...     contrast_words=["但"], negations=["不"], idioms=["没有下次"],
-    ...     empty_words=["你们", "看着办"]).to_list()
-    [None, 'complaint.vague', 'complaint.contradictory', None, None]
+    >>> nothing = pl.Series([None] * 6, dtype=pl.String)
+    >>> ambiguous_complaint(pl.Series(["complaint"] * 5 + ["feedback"]), pl.Series(["customer"] * 6),
+    ...     pl.Series(["太慢了", "你们看着办", "服务非常满意", "服务一般", "不好吃", "好吃"]), subject=nothing,
+    ...     score=pl.Series([None] * 5 + [5.0]), score_scale_max=pl.Series([None] * 5 + [5.0]), low_score_share=0.4,
+    ...     max_chars=40, problem_words=["慢"], problem_patterns=[], topic_words=["服务"], praise_words=["满意"],
+    ...     merit_words=["好吃"], praise_patterns=["很好$"], contrast_words=["但"], negations=["不"],
+    ...     idioms=["没有下次"], empty_words=["你们", "看着办"]).to_list()
+    [None, 'complaint.vague', 'complaint.contradictory', None, None, None]
     """
     verdicts = pl.Series("ambiguous", [None] * len(kind), dtype=pl.String)
     # Long texts leave at once; three times the length gives room for what will not be seen.
@@ -82,40 +83,47 @@ def ambiguous_complaint(
     rows = frame.to_series().arg_true()
     if len(rows) == 0:
         return verdicts
-    lists = (praise_words, problem_words, topic_words, contrast_words, negations, idioms, empty_words)
-    praise, problem, topic, contrast, negation, idiom, empty = (_any_of(tuple(words)) for words in lists)
-    praise, problem = _either(praise, praise_patterns), _either(problem, problem_patterns)
+    lists = (praise_words + merit_words, merit_words, problem_words, topic_words, contrast_words, negations)
+    praise, merit, problem, topic, contrast, negation = (_any_of(tuple(words)) for words in lists)
+    idiom, empty = _any_of(tuple(idioms)), _any_of(tuple(empty_words))
     column, size = pl.col, pl.col("said").str.len_chars()
+    marked = column("marked")
     # Beside the clauses that praise, does another say something? One letter left over is a slip of the pen; two are a
     # word we do not know, so somebody meant something.
-    no_clause = rf"[^\p{{P}}]*{praise}[^\p{{P}}]*"
-    other = column("asserted").str.replace_all(no_clause, "").str.replace_all(empty + "|" + topic, "")
+    other = marked.str.replace_all(_PRAISING_CLAUSE, "").str.replace_all(empty + "|" + topic, "")
     pure = (
-        column("asserted").str.contains(praise)
-        & ~column("rest").str.contains(contrast + "|" + _NEGATED)
+        marked.str.contains(_PRAISED)
+        & ~marked.str.contains(contrast + "|" + _NEGATED)
         & (other.str.count_matches(_LETTER) < 2)
     )
-    says_more = column("plain").str.replace_all(empty, "").str.count_matches(_LETTER) >= 2
-    long_enough = size >= pl.when(says_more).then(min_chars).otherwise(vague_max_chars)
+    says_nothing = marked.str.replace_all(empty, "").str.count_matches(_LETTER) < 2
     reason = (
         pl.when(pure)
         .then(pl.lit("complaint.contradictory"))
-        .when(~column("plain").str.contains(topic) & ~long_enough)
+        .when(~marked.str.contains(topic) & says_nothing)
         .then(pl.lit("complaint.vague"))
     )
     words = {"row": rows, "subject": subject.gather(rows).cast(pl.String), "text": text.gather(rows)}
     said = column("subject").fill_null("") + "。" + column("text").fill_null("")
+    marks = (
+        column("said")
+        .str.replace_all(idiom, "")
+        .str.replace_all(negation + merit, _FAULT)
+        .str.replace_all(negation + _either(praise, praise_patterns), _NEGATED)
+        .str.replace_all(praise, _PRAISED)
+        .str.replace_all(_either(_PRAISED, praise_patterns), _PRAISED)
+    )
+    # Words and patterns apart: in one expression with patterns 1,000 words lose their automaton, and a row costs 36 µs
+    # in place of 2.
+    placed = marked.str.contains(problem) | marked.str.contains(_either(_FAULT, problem_patterns))
     # One lazy plan: run apart, its steps cost more than the rows of a small batch.
     doubtful = (
         pl.DataFrame(words)
         .lazy()
         .select("row", said.str.replace_all(INVISIBLE_RUN, "").str.strip_chars("。").str.to_lowercase().alias("said"))
         .filter(size.is_between(1, max_chars))
-        .with_columns(column("said").str.replace_all(idiom, "").alias("plain"))
-        # 不满意 is no praise, and 不错 holds no 错.
-        .with_columns(column("plain").str.replace_all(negation + praise, _NEGATED).alias("asserted"))
-        .with_columns(column("asserted").str.replace_all(praise, "").alias("rest"))
-        .filter(~column("rest").str.contains(problem))
+        .with_columns(marks.alias("marked"))
+        .filter(~placed)
         .select("row", reason.alias("reason"))
         .collect()
     )

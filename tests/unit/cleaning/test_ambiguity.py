@@ -9,7 +9,7 @@ from pipelines.cleaning.ambiguity import REASONS, ambiguous_complaint
 POLICY = contracts.policy("cleaning")["ambiguity"]
 
 
-def doubt(text, kind="complaint", subject=None, score=None, scale=5.0, role="customer"):
+def doubt(text, kind="complaint", subject=None, score=None, scale=5.0, role="customer", **changed):
     return ambiguous_complaint(
         pl.Series([kind]),
         pl.Series([role]),
@@ -17,7 +17,7 @@ def doubt(text, kind="complaint", subject=None, score=None, scale=5.0, role="cus
         subject=pl.Series([subject], dtype=pl.String),
         score=pl.Series([score], dtype=pl.Float64),
         score_scale_max=pl.Series([scale], dtype=pl.Float64),
-        **POLICY,
+        **{**POLICY, **changed},
     )[0]
 
 
@@ -48,10 +48,50 @@ def test_praise_in_a_complaint_contradicts(text):
     assert doubt(text) == "complaint.contradictory"
 
 
-def test_a_negated_praise_is_none():
-    assert doubt("我对你们公司的一切都不满意真的不满意") is None  # long enough to be read as it stands
-    assert doubt("刹车不灵了") is None  # an unknown word is taken for a problem
-    assert doubt("不推荐") == "complaint.vague"
+@pytest.mark.parametrize("text", ["不推荐", "我对你们公司的一切都不满意真的不满意"])
+def test_denied_praise_that_does_not_say_of_what_is_vague(text):
+    assert doubt(text) == "complaint.vague"
+
+
+@pytest.mark.parametrize("text", ["不新鲜", "一点都不专业", "不太合身"])
+def test_a_denied_merit_says_what_is_wrong(text):
+    assert doubt(text) is None
+
+
+@pytest.mark.parametrize("text", ["好吃不贵", "声音小，一点都不吵", "没有异味，喜欢"])
+def test_a_denied_problem_is_praise(text):
+    assert doubt(text) == "complaint.contradictory"
+
+
+@pytest.mark.parametrize("text", ["榫卯", "纱窗榫卯", "东西不错，榫卯"])
+def test_an_unknown_word_is_taken_for_a_problem(text):
+    assert doubt(text) is None
+
+
+@pytest.mark.parametrize("text", ["不灵", "你们没退", "又被删了", "未办", "太紧了", "看不清"])
+def test_a_word_made_by_a_known_form_is_placed(text):
+    assert doubt(text) is None
+    assert doubt(text, problem_patterns=["没有任何形式"]) == "complaint.vague"  # no list holds these words
+
+
+@pytest.mark.parametrize("text", ["没意思", "不想说了", "不喜欢", "没谁了", "被你们气死"])
+def test_a_form_leaves_out_what_only_feels_or_speaks(text):
+    assert doubt(text) == "complaint.vague"
+
+
+@pytest.mark.parametrize("text", ["心都凉了", "想骂人", "贵公司牛"])
+def test_an_idiom_only_sounds_like_a_problem(text):
+    """凉, 骂 and 贵 alone name one."""
+    assert doubt(text) == "complaint.vague"
+
+
+def test_praise_beside_denied_praise_is_not_pure():
+    assert doubt("很棒，不推荐") == "complaint.vague"
+
+
+@pytest.mark.parametrize("text", ["咨询收费是否合理", "希望您能认真处理"])
+def test_a_wish_or_a_question_is_no_praise(text):
+    assert doubt(text) != "complaint.contradictory"
 
 
 @pytest.mark.parametrize(
