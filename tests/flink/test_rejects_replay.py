@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import orjson
 import pytest
@@ -120,43 +121,39 @@ def ends(stack) -> list[int]:
 
 
 def test_rejects_go_out_again_and_are_kept_once(strict, tmp_path):
-    early = send(strict, turn("1", handle_time_s=7200))
-    await_rows(strict, "quarantine.rejects", early, [0])
-    kefulake("rejects", "replay", "--rule", RULE)  # too early: nothing is repaired yet
-    await_rows(strict, "quarantine.rejects", early, [0, 1])
-
-    late = send(strict, turn("2", handle_time_s=7200))
+    one, two = (send(strict, turn(number, handle_time_s=7200)) for number in "12")
     broken = send(strict, turn("3")[:-1])
-    await_rows(strict, "quarantine.rejects", late, [0])
-    await_rows(strict, "quarantine.rejects", broken, [0])
-    deployed(strict)  # the repair
+    for message in (one, two, broken):
+        await_rows(strict, "quarantine.rejects", message, [0])
+    deployed(strict)  # the repair of the threshold
     assert f"{TOPIC}: " in kefulake("rejects", "replay", "--rule", RULE)
-    await_rows(strict, "silver.interactions", early, [2])
-    await_rows(strict, "silver.interactions", late, [1])
+    # Bytes that nobody can read are repaired by hand and come back in a file; the broken ones then stay where they are.
+    kefulake("replay", str(repaired(tmp_path, broken, turn("3"))), "--channel", "web_chat", "--attempt", "1")
+    kefulake("rejects", "replay", "--rule", "payload.not_json")
+    for message in (one, two, broken):
+        await_rows(strict, "silver.interactions", message, [1])
+    noted = replays.read(strict).select(*FIRST, "attempt").rows()
+    assert sorted(row for row in noted if row[:3] in (one, two, broken)) == sorted((*m, 1) for m in (one, two, broken))
 
     before = ends(strict)
-    told = kefulake("rejects", "replay", "--rule", RULE)
-    assert "sent again before and stay" in told
+    assert "sent again before and stay" in kefulake("rejects", "replay", "--rule", RULE)
     assert ends(strict) == before
 
-    # Bytes that nobody can read are repaired by hand and come back in a file; the broken ones then stay.
-    topic, partition, offset = broken
-    entry = {"topic": topic, "partition": partition, "offset": offset}
-    entry["payload_base64"] = base64.b64encode(turn("3")).decode()
-    file = tmp_path / "repaired.ndjson"
-    file.write_text(json.dumps(entry) + "\n", encoding="utf-8")
-    kefulake("replay", str(file), "--channel", "web_chat", "--attempt", "1")
-    kefulake("rejects", "replay", "--rule", "payload.not_json")
-    noted = replays.read(strict).select(*FIRST, "attempt").rows()
-    assert [row for row in noted if row[:3] == broken] == [(*broken, 1)]
-    await_rows(strict, "silver.interactions", broken, [1])
-
     kefulake("rejects", "replay", "--rule", RULE, "--again")
-    await_rows(strict, "silver.interactions", late, [1, 2])
-    await_rows(strict, "silver.interactions", early, [2, 3])
-    assert rows(strict, "quarantine.rejects", early) == [0, 1]
-    assert rows(strict, "quarantine.rejects", late) == [0]
+    for message in (one, two):
+        await_rows(strict, "silver.interactions", message, [1, 2])
+        assert rows(strict, "quarantine.rejects", message) == [0]
+    assert rows(strict, "silver.interactions", broken) == [1]
     assert balance_of_topic(strict) == {"missing": 0, "twice": 0, "unknown": 0}
+
+
+def repaired(folder: Path, place: tuple[str, int, int], value: bytes) -> Path:
+    """A file with the one message, as `kefulake replay --attempt` reads it."""
+    topic, partition, offset = place
+    entry = {"topic": topic, "partition": partition, "offset": offset}
+    file = folder / "repaired.ndjson"
+    file.write_text(json.dumps(entry | {"payload_base64": base64.b64encode(value).decode()}) + "\n", encoding="utf-8")
+    return file
 
 
 def balance_of_topic(stack) -> dict[str, int]:
