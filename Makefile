@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: help setup demo up down status test test-fast test-soak test-trino lint format real-data kill-test bench cleaning-report lock clean
+.PHONY: help setup demo up down status test test-fast test-soak test-trino lint format real-data kill-test bench memory cleaning-report lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ kill-test: setup  ## a million events under kill -9 of every part: kill_test.jso
 
 bench: setup  ## throughput, latency and memory, beside Spark and a bare loop: bench.json
 	@$(BIN)/python -m tests.bench.bench $(ARGS)
+
+memory: setup  ## resident memory of every part, idle and under load: memory.json
+	@$(BIN)/python -m tests.bench.memory $(ARGS)
 
 cleaning-report: setup  ## precision and recall of every cleaning rule against the truth: cleaning.json
 	@$(BIN)/python -m tests.bench.cleaning_report $(ARGS)

@@ -1,4 +1,4 @@
-"""How far behind, how fresh, and whether the balance closes: shared by `kefulake status` and the metrics service."""
+"""How far behind, how fresh, how much is rejected, and whether the balance closes: for status and metrics."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from infra.stack.settings import Settings
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
+
+    from pipelines.quality.reject_shares import RejectShare
 
 CLEANING_GROUP = "kefulake-clean"
 # Services that write a status file of the same shape into run/: {"tables": {name: {"state", "error", "lag", …}}}.
@@ -41,7 +43,10 @@ class Freshness:
 
 @dataclass(frozen=True)
 class Balance:
-    """Sums of gold.data_balance over its closed hours. closes: nothing missing, nothing twice, nothing unknown."""
+    """Sums of gold.data_balance over its closed hours; `twice` over all, because what stands twice stays so.
+
+    closes: nothing missing, nothing twice, nothing unknown.
+    """
 
     counts: dict[str, int]
     hours: int
@@ -58,6 +63,16 @@ class Balance:
         False
         """
         return not any(self.counts.get(name) for name in ("missing", "twice", "unknown"))
+
+
+@dataclass(frozen=True)
+class Rejects:
+    """Share of rejects by channel over the last window; `stale`: measured too long ago to say anything of now."""
+
+    channels: list[RejectShare]
+    window_minutes: int
+    age_s: float
+    stale: bool
 
 
 @functools.lru_cache(maxsize=2)
@@ -132,7 +147,7 @@ def _utc(instant: datetime | None) -> datetime | None:
 
 
 def balance(settings: Settings) -> Balance | None:
-    """The last state of gold.data_balance; None before it was computed for the first time."""
+    """The last state of gold.data_balance; None while no hour is closed and nothing stands twice."""
     import pyarrow.compute as pc
     from deltalake import DeltaTable
 
@@ -141,7 +156,22 @@ def balance(settings: Settings) -> Balance | None:
         return None
     rows = DeltaTable(str(path)).to_pyarrow_table(columns=[*BALANCE_COLUMNS, "hour_at", "closed", "computed_at"])
     closed = rows.filter(rows["closed"])
-    if not closed.num_rows:
-        return None
     counts = {name: int(pc.sum(closed[name]).as_py() or 0) for name in BALANCE_COLUMNS}
-    return Balance(counts, len(pc.unique(closed["hour_at"])), pc.max(closed["computed_at"]).as_py())
+    counts["twice"] = int(pc.sum(rows["twice"]).as_py() or 0)
+    if not closed.num_rows and not counts["twice"]:
+        return None
+    return Balance(counts, len(pc.unique(closed["hour_at"])), pc.max(rows["computed_at"]).as_py())
+
+
+def rejects(settings: Settings) -> Rejects | None:
+    """What the balance service said last of the share of rejects; None before it said anything."""
+    from pipelines import contracts
+    from pipelines.quality.reject_shares import RejectShare
+
+    path = settings.run / "reject_shares.json"
+    if not path.exists():
+        return None
+    told = json.loads(path.read_text(encoding="utf-8"))
+    age_s = time.time() - datetime.fromisoformat(told["written_at"]).timestamp()
+    stale = age_s > contracts.policy("rejects")["alarm"]["stale_after_s"]
+    return Rejects([RejectShare(**line) for line in told["channels"]], told["window_minutes"], age_s, stale)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Annotated
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 import typer
 from deltalake import DeltaTable
 from rich.console import Console
 from rich.table import Table
 
 from infra.stack.settings import Settings
+from pipelines import contracts
+from pipelines.io import replays
 from pipelines.io.publisher import publish
+from pipelines.io.replays import Replayed
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.masking import mask_text
 from pipelines.privacy.payloads import PayloadError, coordinates, open_payload
+from pipelines.service.attempts import last_attempts, next_attempts
 
 REJECTS = "quarantine.rejects"
-COLUMNS = [
-    "raw_topic", "raw_partition", "raw_offset", "attempt", "account", "received_at", "rule", "reason",
-    "payload_bytes", "payload_encrypted",
+PLACES = [
+    "raw_topic", "raw_partition", "raw_offset", "attempt", "first_topic", "first_partition", "first_offset", "rule",
+    "received_at",
 ]  # fmt: skip
+BYTES = [*PLACES, "account", "reason", "payload_bytes", "payload_encrypted"]
 _SHOWN_CHARS = 600
 app = typer.Typer(no_args_is_help=True, help="Look at rejected messages and send them again.")
 
@@ -34,13 +38,14 @@ def _rejects() -> None:
 
 @app.command()
 def summary() -> None:
-    """How many messages each rule has rejected."""
-    counts = (
-        read(Settings.load()).group_by("rule").aggregate([([], "count_all")]).sort_by([("count_all", "descending")])
-    )
-    table = Table("rule", "rejected", title="Rejected messages")
-    for row in counts.to_pylist():
-        table.add_row(row["rule"], f"{row['count_all']:,}")
+    """How many messages each rule has rejected, and how many of these were sent again."""
+    settings = Settings.load()
+    rejects, sent = read(settings, PLACES), replays.read(settings)
+    counts = dict(rejects.group_by("rule").len().rows())
+    again = dict(sent.group_by("rule").len().rows())
+    table = Table("rule", "rejected", "sent again", title="Rejected messages")
+    for rule in sorted(counts, key=lambda name: (-counts[name], name)):
+        table.add_row(rule, f"{counts[rule]:,}", f"{again.get(rule, 0):,}")
     Console().print(table)
 
 
@@ -50,17 +55,18 @@ def show(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 10,
     unmasked: Annotated[bool, typer.Option("--unmasked", help="Personal numbers in the clear.")] = False,
 ) -> None:
-    """The newest rejects with their kept bytes, personal numbers masked.
+    """The newest rejects with their kept bytes, personal numbers masked; of a message its last attempt.
 
     Needs the master key: who may read its file may read the bytes.
     """
     settings = Settings.load()
     key = MasterKey.load(settings)
-    rows = newest(read(settings), rule=rule, limit=limit)
+    found = last_attempts(read(settings, PLACES))
+    rows = with_bytes(settings, _of_rule(found, rule).sort("received_at", "raw_offset", descending=True).head(limit))
     console = Console(highlight=False, markup=False)
     for row in rows:
         where = coordinates(row["raw_topic"], row["raw_partition"], row["raw_offset"])
-        console.print(f"{where}  {row['received_at']:%Y-%m-%d %H:%M:%S} UTC  attempt {row['attempt'] or 0}")
+        console.print(f"{where}  {row['received_at']:%Y-%m-%d %H:%M:%S} UTC  attempt {row['attempt']}")
         console.print(f"  {row['rule']}: {row['reason']}")
         console.print(f"  {row['payload_bytes'] or 0} bytes: {readable(row, key, unmasked=unmasked)}\n")
     console.print(f"{len(rows)} shown." if rows else "Nothing was rejected" + (f" by {rule}." if rule else "."))
@@ -70,42 +76,90 @@ def show(
 def replay(
     rule: Annotated[str, typer.Option(help="Rule whose rejects go back into their channels.")],
     limit: Annotated[int, typer.Option(min=1, help="At most so many, oldest first.")] = 1000,
+    again: Annotated[bool, typer.Option("--again", help="Also what was sent again before.")] = False,
 ) -> None:
-    """Send the kept bytes again, as the next attempt, after the cause was repaired."""
-    settings = Settings.load()
+    """Send the kept bytes again, as the next attempt, after the cause was repaired.
+
+    What was sent again before and has not been rejected since stays where it is, unless --again asks for it.
+    Exit code 1 when some cannot be sent, because their bytes cannot be opened.
+    """
+    settings, console = Settings.load(), Console(highlight=False)
     key = MasterKey.load(settings)
-    rows = newest(read(settings), rule=rule, limit=limit, oldest_first=True)
-    for topic in sorted({row["raw_topic"] for row in rows}):
-        mine = [row for row in rows if row["raw_topic"] == topic]
-        payloads = [(None, kept_bytes(row, key)) for row in mine]
-        publish(settings.bootstrap, topic, payloads, headers=[replay_headers(row) for row in mine])
-        Console().print(f"{topic}: {len(mine):,} messages sent again")
-    if not rows:
-        Console().print(f"Nothing was rejected by {rule}.")
+    rejects = _of_rule(last_attempts(read(settings, PLACES)), rule).filter(_is_raw())
+    waiting, before = next_attempts(rejects, replays.read(settings), again=again)
+    chosen = with_bytes(settings, waiting.sort("received_at", "raw_topic", "raw_offset").head(limit))
+    unopened = 0
+    for topic in sorted({row["raw_topic"] for row in chosen}):
+        opened, refused = open_all([row for row in chosen if row["raw_topic"] == topic], key)
+        unopened += len(refused)
+        publish(
+            settings.bootstrap,
+            topic,
+            [(None, payload) for _, payload in opened],
+            headers=[replay_headers(row) for row, _ in opened],
+        )
+        sent = (Replayed(*(row[name] for name in Replayed._fields)) for row, _ in opened)
+        console.print(f"{topic}: {replays.note(settings, sent, datetime.now(UTC)):,} messages sent again")
+        for reason in refused[:3]:
+            console.print(f"  not sent: {reason}", markup=False)
+    if len(waiting) > limit:
+        console.print(f"{len(waiting) - limit:,} more wait; --limit takes more at once.")
+    if before:
+        console.print(f"{before:,} were sent again before and stay; --again sends these as well.")
+    if rejects.is_empty():
+        console.print(f"Nothing was rejected by {rule}.")
+    if unopened:
+        raise typer.Exit(1)
 
 
-def read(settings: Settings) -> pa.Table:
-    """The table of rejects. Raises FileNotFoundError before the first one was written."""
-    path: Path = settings.table_path(REJECTS)
+def read(settings: Settings, columns: list[str]) -> pl.DataFrame:
+    """Columns of the table of rejects. Raises FileNotFoundError before the first one was written."""
+    path = settings.table_path(REJECTS)
     if not (path / "_delta_log").exists():
         raise FileNotFoundError(
             f"There is no table {REJECTS} in {settings.lake} yet: nothing has been rejected so far."
         )
-    return DeltaTable(str(path)).to_pyarrow_table(columns=COLUMNS)
+    return pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table(columns=columns))
 
 
-def newest(table: pa.Table, *, rule: str | None, limit: int, oldest_first: bool = False) -> list[dict]:
-    """Rows of one rule, or of all, by the time they came in; one row a message: the last attempt."""
-    if rule is not None:
-        table = table.filter(pc.equal(table["rule"], rule))
-    order = "ascending" if oldest_first else "descending"
-    return table.sort_by([("received_at", order), ("raw_offset", order)]).slice(0, limit).to_pylist()
+def with_bytes(settings: Settings, chosen: pl.DataFrame) -> list[dict]:
+    """Whole rows of the chosen rejects, in their order: bytes are read for these alone, not for the whole table."""
+    if chosen.is_empty():
+        return []
+    first, last = chosen["received_at"].min(), chosen["received_at"].max()
+    rules = chosen["rule"].unique().to_list()
+    within = [("received_at", ">=", first), ("received_at", "<=", last), ("rule", "in", rules)]
+    table = DeltaTable(str(settings.table_path(REJECTS)))
+    content = [name for name in BYTES if name not in PLACES]
+    place = ["raw_topic", "raw_partition", "raw_offset", "received_at"]
+    whole = pl.from_arrow(table.to_pyarrow_table(columns=[*place, *content], filters=within))
+    return chosen.join(whole.unique(place), on=place, how="left", maintain_order="left").to_dicts()
+
+
+def _of_rule(rejects: pl.DataFrame, rule: str | None) -> pl.DataFrame:
+    return rejects if rule is None else rejects.filter(pl.col("rule") == rule)
+
+
+def _is_raw() -> pl.Expr:
+    """What the tiering service could not read stands in a topic of ours, which nobody else may write to."""
+    return pl.col("raw_topic").is_in([name for name, topic in contracts.topics().items() if topic.format == "raw"])
+
+
+def open_all(rows: list[dict], key: MasterKey) -> tuple[list[tuple[dict, bytes]], list[str]]:
+    """Rows with their bytes, and why the others cannot be opened."""
+    opened, refused = [], []
+    for row in rows:
+        try:
+            opened.append((row, kept_bytes(row, key)))
+        except PayloadError as error:
+            refused.append(str(error))
+    return opened, refused
 
 
 def kept_bytes(row: dict, key: MasterKey) -> bytes:
     """The bytes as they came in. Raises PayloadError if they were altered or the key does not fit."""
     where = coordinates(row["raw_topic"], row["raw_partition"], row["raw_offset"])
-    return open_payload(row["payload_encrypted"], key, where)
+    return open_payload(row["payload_encrypted"] or "", key, where)
 
 
 def readable(row: dict, key: MasterKey, *, unmasked: bool) -> str:
@@ -123,11 +177,7 @@ def readable(row: dict, key: MasterKey, *, unmasked: bool) -> str:
 
 
 def replay_headers(row: dict) -> list[tuple[str, bytes]]:
-    """Headers of the next attempt: which it is, and where the first one stands."""
-    place = {
-        "first_topic": row["raw_topic"],
-        "first_partition": row["raw_partition"],
-        "first_offset": row["raw_offset"],
-    }
-    values = {"account": row["account"] or "default", "attempt": (row["attempt"] or 0) + 1, **place}
+    """Headers of the attempt a row is about to be: which it is, and where the first one stands."""
+    values = {"account": row["account"] or "default"}
+    values |= {name: row[name] for name in ("attempt", "first_topic", "first_partition", "first_offset")}
     return [(name, str(value).encode()) for name, value in values.items()]

@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated
@@ -21,8 +22,10 @@ from pipelines import contracts
 from pipelines.channels import PARSERS
 from pipelines.channels.instants import instant_us
 from pipelines.channels.interaction import Interaction, Reject, Unreadable
+from pipelines.io import replays
 from pipelines.io.paced_producer import NoBroker, Record, SendResult, send
 from pipelines.io.payload_files import Payload, PayloadFileError, payloads
+from pipelines.io.replays import Replayed
 
 console = Console()
 _SPEED = re.compile(r"(max)|(\d+(?:\.\d+)?)x|(\d+(?:\.\d+)?)/s")
@@ -54,6 +57,8 @@ def command(
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from None
     report(file, player, result)
+    if result.complete:
+        replays.note(settings, player.attempts, datetime.now(UTC))
     if not result.complete or player.too_large:
         raise typer.Exit(1)
 
@@ -81,6 +86,7 @@ class Player:
         self.too_large = 0
         self.notes: Counter[str] = Counter()
         self.unreadable: Counter[str] = Counter()
+        self.attempts: list[Replayed] = []
 
     def records(self, source: Iterable[Payload]) -> Iterator[tuple[Record, int | None]]:
         """Each record with the time it happened (µs), None where it can't be read; that one is sent as well."""
@@ -93,6 +99,8 @@ class Player:
             parsed = self._parse(payload.value, self._account, now_us, payload.source_ref)
             if isinstance(parsed, Reject):
                 self.unreadable[parsed.rule] += 1
+            if "first_topic" in payload.headers:
+                self.attempts.append(_replayed(payload.headers))
             headers = {"account": self._account, "source_ref": payload.source_ref} | payload.headers
             record = Record(
                 self.topic,
@@ -115,6 +123,11 @@ class Player:
             self.notes[f"no time in {self._received_at_field}: sent as received now"] += 1
             return 0
         return at_us // 1000
+
+
+def _replayed(headers: dict[str, str]) -> Replayed:
+    place = headers["first_topic"], int(headers["first_partition"]), int(headers["first_offset"])
+    return Replayed(*place, int(headers["attempt"]))
 
 
 def key(parsed: Interaction | Reject) -> bytes | None:

@@ -1,4 +1,4 @@
-"""`kefulake status`: what runs, how far behind, how fresh, and whether the balance closes."""
+"""`kefulake status`: what runs, how far behind, how fresh, how much is rejected, and whether the balance closes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from infra.stack.settings import Settings
 
 
 def command() -> None:
-    """Parts, jobs, lag, freshness and balance. Exit code 1 when a part or a job is down or a row is unaccounted for."""
+    """Parts, jobs, lag, freshness, rejects and balance.
+
+    Exit code 1 when a part or a job is down or a row is unaccounted for. Many rejects are a warning, not a failure.
+    """
     settings, console = Settings.load(), Console()
     parts_well = print_parts(settings, console)
     jobs_well = print_jobs(settings, console)
     print_lag(settings, console)
     print_freshness(settings, console)
+    print_rejects(settings, console)
     balance_well = print_balance(settings, console)
     if not (parts_well and jobs_well and balance_well):
         raise typer.Exit(1)
@@ -74,6 +78,28 @@ def print_freshness(settings: Settings, console: Console) -> None:
     if found:
         rows = ((f.table, f"{f.newest_at:%Y-%m-%d %H:%M:%S} UTC", _age(f.age_s)) for f in found)
         _print(console, ("table", "newest message received", "ago>"), rows)
+
+
+def print_rejects(settings: Settings, console: Console) -> None:
+    """Prints the share of rejects: one line while it is normal, else a line for each channel where it is not."""
+    rejects = observe_data.rejects(settings)
+    if rejects is None:
+        return
+    window = f"rejects of the last {rejects.window_minutes} minutes"
+    if rejects.stale:
+        console.print(f"{window}: [yellow]not measured for {_age(rejects.age_s)}[/] (by the part balance)")
+        return
+    high = [line for line in rejects.channels if line.too_many]
+    if high:
+        console.print(f"{window}: [red]too many[/]")
+        for line in high:
+            console.print(f"  {line}: kefulake rejects show --rule {line.commonest_rule}", highlight=False)
+        return
+    if not rejects.channels:
+        console.print(f"{window}: too few messages to say")
+        return
+    judged, rejected = (sum(getattr(line, name) for line in rejects.channels) for name in ("judged", "rejected"))
+    console.print(f"{window}: [green]normal[/], {rejected:,} of {judged:,}")
 
 
 def print_balance(settings: Settings, console: Console) -> bool:

@@ -1,6 +1,7 @@
 """The balance service: keeps ``gold.data_balance`` up to date and raises the alarm when a closed hour does not balance.
 
-``python -m jobs.services.balance`` runs until SIGTERM or Ctrl-C; ``--once`` takes one turn.
+It also watches the share of rejects. ``python -m jobs.services.balance`` runs until SIGTERM or Ctrl-C; ``--once`` takes
+one turn.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import KafkaException
@@ -18,8 +21,9 @@ from confluent_kafka import KafkaException
 from infra.stack.files import write_atomic
 from infra.stack.settings import Settings
 from pipelines import contracts
-from pipelines.io import balance_table, progress
+from pipelines.io import balance_table, progress, reject_counts
 from pipelines.io.balance_table import BalanceTable
+from pipelines.quality.reject_shares import reject_shares
 from pipelines.service.passed import Passed
 from pipelines.tables.data_balance import breaches
 
@@ -48,6 +52,21 @@ def take_turn(settings: Settings, table: BalanceTable, passed: Passed, cleaning_
     log.info("%d rows computed; %s", changed.num_rows, told)
 
 
+def watch_rejects(settings: Settings, alarm: dict, memory_limit_mb: int, now: datetime) -> None:
+    """Alarm where more was rejected lately than policy `rejects` allows; tell `<home>/run/reject_shares.json`."""
+    since = now - timedelta(minutes=alarm["window_minutes"])
+    lines = reject_shares(reject_counts.counted_since(settings, since, memory_limit_mb=memory_limit_mb), **alarm)
+    for line in lines:
+        if line.too_many:
+            log.error("ALERT %s", line)
+    told = {
+        "written_at": now.isoformat(),
+        "window_minutes": alarm["window_minutes"],
+        "channels": [asdict(line) for line in lines],
+    }
+    write_atomic(settings.run / "reject_shares.json", json.dumps(told, indent=1))
+
+
 def summary(rows: list[dict], passed_until: datetime | None) -> dict:
     """What status and metrics show: totals over all hours, closed and open, and the breaches among the closed."""
     closed = [row for row in rows if row["closed"]]
@@ -69,24 +88,32 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     logging.basicConfig(level=args.log_level, format="%(asctime)s %(levelname)-7s %(name)s %(message)s")
     settings, policy = Settings.load(), contracts.policy("tiering")["balance"]
+    alarm, memory_limit_mb = contracts.policy("rejects")["alarm"], policy["memory_limit_mb"]
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     passed = Passed()
-    table = BalanceTable(
-        settings, grace=timedelta(seconds=policy["grace_s"]), memory_limit_mb=policy["memory_limit_mb"]
+    table = BalanceTable(settings, grace=timedelta(seconds=policy["grace_s"]), memory_limit_mb=memory_limit_mb)
+    turns = (
+        # First, because counting an hour may take long.
+        lambda: watch_rejects(settings, alarm, memory_limit_mb, datetime.now(UTC)),
+        lambda: take_turn(settings, table, passed, policy["cleaning_group"]),
     )
     while not stop.is_set():
-        try:
-            take_turn(settings, table, passed, policy["cleaning_group"])
-        except Exception as error:  # a table being made, a full disk: counting again is always safe
-            log.warning("turn failed, will be taken again: %s: %s", type(error).__name__, error)
-            if args.once:
-                return 1
+        well = [_tried(turn) for turn in turns]
         if args.once:
-            return 0
+            return 0 if all(well) else 1
         stop.wait(policy["every_s"])
     return 0
+
+
+def _tried(turn: Callable[[], None]) -> bool:
+    try:
+        turn()
+    except Exception as error:  # a table being made, a full disk: counting again is always safe
+        log.warning("turn failed, will be taken again: %s: %s", type(error).__name__, error)
+        return False
+    return True
 
 
 if __name__ == "__main__":

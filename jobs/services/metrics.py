@@ -35,8 +35,14 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "kefulake_lag_messages": ("Messages a consumer has still to take", ("consumer", "of")),
     "kefulake_stream_up": ("1 when the consumer takes them", ("consumer", "of")),
     "kefulake_table_age_seconds": ("Since the newest received_at of the table", ("table",)),
-    "kefulake_balance_rows": ("Rows of the closed hours by where they stand", ("stands_in",)),
-    "kefulake_balance_closes": ("1 when every raw message of the closed hours stands in exactly one output", ()),
+    "kefulake_rejected_share": ("Rejected of all judged lately, on channels with enough messages to say", ("channel",)),
+    "kefulake_rejected_share_allowed": ("Up to this share is normal (policy rejects)", ("channel",)),
+    "kefulake_rejects_age_seconds": ("Since the share of rejects was measured", ()),
+    "kefulake_balance_rows": ("Rows of the closed hours by where they stand; twice: of all hours", ("stands_in",)),
+    "kefulake_balance_closes": (
+        "1 when every raw message of the closed hours stands in one output, and none in two",
+        (),
+    ),
 }
 Sample = tuple[str, tuple[str, ...], float]
 
@@ -80,9 +86,15 @@ def lag_samples(settings: Settings) -> Iterator[Sample]:
 
 
 def table_samples(settings: Settings) -> Iterator[Sample]:
-    """Freshness and balance."""
+    """Freshness, rejects and balance."""
     for fresh in observe_data.freshness(settings):
         yield "kefulake_table_age_seconds", (fresh.table,), fresh.age_s
+    rejects = observe_data.rejects(settings)
+    if rejects is not None:
+        yield "kefulake_rejects_age_seconds", (), rejects.age_s
+        for line in [] if rejects.stale else rejects.channels:
+            yield "kefulake_rejected_share", (line.channel,), line.share
+            yield "kefulake_rejected_share_allowed", (line.channel,), line.allowed_share
     balance = observe_data.balance(settings)
     if balance is not None:
         for name, number in balance.counts.items():

@@ -106,7 +106,9 @@ def _refused(settings: Settings, error: Exception) -> QueryRefused:
         return QueryRefused(
             f"Trino does not answer on 127.0.0.1:{settings.ports.trino}. Start it with: kefulake up --with trino"
         )
-    return QueryRefused(f"Trino: {getattr(error, 'message', None) or error}")
+    missing = getattr(error, "error_name", None) in ("TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND")
+    hint = "; kefulake tables lists the tables, also those that are not there yet" if missing else ""
+    return QueryRefused(f"Trino: {getattr(error, 'message', None) or error}{hint}")
 
 
 def _location(settings: Settings, path: Path) -> str:

@@ -15,6 +15,8 @@ NEEDED = (
     "score_corrected", "outcome",
 )  # fmt: skip
 
+_FIRST = ("first_topic", "first_partition", "first_offset")
+
 
 def token_columns(precedence: Sequence[str]) -> list[str]:
     """Columns of the identifiers, in the order in which they decide.
@@ -26,11 +28,13 @@ def token_columns(precedence: Sequence[str]) -> list[str]:
 
 
 def newest_revisions(rows: DataFrame) -> DataFrame:
-    """One row per source message: highest revision, then highest attempt. Rows without a source ID all stay.
+    """One row per source message: highest revision, then highest attempt.
 
     An edit replaces what it edits and a replay what it repeats; order of arrival decides nothing (design decision 6).
+    A row without a source ID is known by the coordinates of its first attempt, which are its own unless it is a replay.
     """
-    own = F.concat_ws("/", "raw_topic", "raw_partition", "raw_offset")  # no ID: the row itself, so no key is skewed
+    places = zip(_FIRST, ("raw_topic", "raw_partition", "raw_offset"), strict=True)
+    own = F.concat_ws("/", *[F.coalesce(first, raw) for first, raw in places])
     key = F.coalesce(F.concat(F.lit("id:"), "source_message_id"), own)
     order = [F.col(c).desc_nulls_last() for c in ("source_revision", "attempt", "received_at")]
     tie = [F.col(c) for c in ("raw_topic", "raw_partition", "raw_offset")]
@@ -93,6 +97,6 @@ def current_rows(
 ) -> DataFrame:
     """Interactions and feedback together: newest revisions, under the customer known today; columns as ``NEEDED``."""
     tokens = dict.fromkeys(token_columns([*identity["precedence"], *identity["provisional"]]))
-    columns = [*NEEDED, *tokens]
+    columns = [*NEEDED, *_FIRST, *tokens]
     both = interactions.select(columns).unionByName(feedback.select(columns))
     return under_current_customer(newest_revisions(both), links, identity).select(list(NEEDED))

@@ -157,6 +157,14 @@ def test_the_catalogue_follows_the_lake(settings):
     assert trino_catalog.sync(settings) == ["forgot silver.ticket_events"]
 
 
+@pytest.mark.parametrize("name", ["silver.identity_links", "review.queue"])
+def test_a_table_that_is_not_there_yet_is_said_to_be_so(settings, name):
+    """No row of it came in yet: of the one the schema is there, of the other not even that."""
+    trino_catalog.sync(settings)
+    with pytest.raises(QueryRefused, match="kefulake tables lists the tables"):
+        list(trino_catalog.ask(settings, f"SELECT * FROM {name}").rows)
+
+
 @pytest.mark.parametrize(
     "sql",
     [

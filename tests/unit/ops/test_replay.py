@@ -51,10 +51,15 @@ def test_time_of_receipt_from_a_field(field, timestamp_ms, notes):
     assert sum(player.notes.values()) == notes
 
 
-def test_second_attempt_keeps_its_headers_and_account():
-    _, [(record, _)] = records(payload(TURN, {"attempt": "2", "account": "shop"}))
+def test_second_attempt_keeps_its_headers_and_account_and_is_noted():
+    first = {"first_topic": "raw.web_chat", "first_partition": "1", "first_offset": "42"}
+    player, [(record, _), (other, _)] = records(
+        payload(TURN, {"attempt": "2", "account": "shop"} | first), payload(TURN | {"message_id": "m2"})
+    )
     assert dict(record.headers)["attempt"] == b"2"
     assert dict(record.headers)["account"] == b"shop"
+    assert "attempt" not in dict(other.headers)
+    assert player.attempts == [("raw.web_chat", 1, 42, 2, None)]
 
 
 def test_key_keeps_a_conversation_together_and_gives_nobody_away():
