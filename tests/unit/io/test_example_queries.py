@@ -26,13 +26,14 @@ EXPECTED = {
     "balance": [("raw.app", 30, 24, 3, 1, 2, 0, 0, 0), ("raw.phone", 7, 6, 0, 0, 0, 1, 0, 0)],
     # c1 wrote 3 times in the app, called once, chatted once; c2 called once and prefers nothing yet
     "contacts_per_channel": [("app", 3, 1), ("phone", 2, 0), ("web_chat", 1, 0), *NO_CONTACTS],
-    # 02:00 UTC is 10 in China: a session of two turns, one message, one call; 20:00 UTC is 4 the next morning
-    "contacts_per_hour": [(4, 1, 1), (10, 3, 3)],
+    # 02:00 UTC is 10 in China: a session of two turns, seven lone messages; 20:00 UTC is 4 the next morning
+    "contacts_per_hour": [(4, 1, 1), (10, 8, 4)],
     "customer_over_channels": [
         ("c1", "2026-01-05 02:00:00 UTC", "phone", "message", "customer", "还没发货", None),
         ("c1", "2026-01-05 02:00:01 UTC", "app", "message", "customer", "还没发货", None),
         ("c1", "2026-01-05 02:00:02 UTC", "web_chat", "message", "customer", "还没发货", None),
         ("c1", "2026-01-05 02:00:03 UTC", "web_chat", "message", "customer", "还没发货", None),
+        *(("c1", f"2026-01-05 02:01:0{n} UTC", "sms", "message", "customer", "还没发货", None) for n in range(4)),
         ("c1", "2026-01-05 03:00:00 UTC", "app", "feedback", "customer", "慢", 2.0),
     ],
     # the run of the second day: one of its two checks failed on 3 of 41 rows, so nothing was published
@@ -79,6 +80,7 @@ def _said() -> list[dict]:
         interaction(4, channel="email", customer_id="c2", **at(18 * 3600)),  # 20:00 UTC
         interaction(5, channel="web_chat", sender_role="agent", customer_id="c3", **at(5)),  # opens no contact
     ]
+    messages = [interaction(20 + n, channel="sms", customer_id="c1", **at(60 + n)) for n in range(5)]  # four are shown
     calls = [
         # kind call: no contact of contacts_per_hour; 20 s down to 1 s, so that order has to be made
         interaction(
@@ -86,7 +88,7 @@ def _said() -> list[dict]:
         )
         for s in range(20, 0, -1)
     ]
-    return talk + calls
+    return talk + messages + calls
 
 
 def _balance() -> list[dict]:
