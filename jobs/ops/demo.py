@@ -212,7 +212,7 @@ def _cell(value: object) -> str:
 def _what_next(settings: Settings, took_s: float, running: bool) -> None:
     console.print(Rule(f"done in {took_s:.0f} s; the data is in {settings.home}"))
     table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
-    again = [] if running else [("make up", "the stack again, with this data")]
+    again = [] if running else [("make up", "the stack again, with the data")]
     for typed, what in (
         ("source .venv/bin/activate", "brings the command kefulake"),
         ("kefulake tables", "what there is: grain, rows"),
