@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from datetime import UTC, datetime
 
@@ -36,7 +35,7 @@ def test_what_a_customer_wrote_is_shown_as_text_not_as_markup_or_terminal_codes(
 
 
 def test_one_customer_is_named_once_and_several_on_each_line():
-    before_the_link = dataclasses.replace(CONTACT, customer_id="p_2", identity_status="provisional")
+    before_the_link = CONTACT._replace(customer_id="p_2", identity_status="provisional")
     assert printed([CONTACT, CONTACT]).count("c_1 (linked)") == 1
     both = printed([CONTACT, before_the_link, before_the_link])
     assert (both.count("c_1 (linked)"), both.count("p_2 (provisional)")) == (1, 2)
