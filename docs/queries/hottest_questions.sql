@@ -3,7 +3,7 @@ SELECT question_rank,
        question,
        askers,
        questions,
-       round(100 * CAST(questions AS DOUBLE) / period_questions, 1) AS share_percent,
+       round(1000 * CAST(questions AS DOUBLE) / period_questions) / 10 AS share_percent,
        top_channel
 FROM gold.hot_questions
 WHERE period_type = 'day'

@@ -4,7 +4,7 @@ SELECT identity_status,
        sum(contacts) AS contacts,
        sum(repeat_contacts) AS repeat_contacts,
        sum(csat_count) AS scores,
-       round(CAST(sum(csat_sum_bp) AS DOUBLE) / nullif(sum(csat_count), 0) / 100, 2) AS csat_percent
+       round(CAST(sum(csat_sum_bp) AS DOUBLE) / nullif(sum(csat_count), 0)) / 100 AS csat_percent
 FROM gold.customer_360
 GROUP BY identity_status
 ORDER BY identity_status

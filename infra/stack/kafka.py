@@ -139,12 +139,23 @@ def command(settings: Settings) -> list[str]:
 
 
 def health(settings: Settings) -> str | None:
-    """None when the broker answers a metadata request, else why not."""
+    """None when our own broker answers a metadata request, else why not."""
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
     admin = AdminClient({"bootstrap.servers": settings.bootstrap, "log_level": 0, "socket.timeout.ms": 3000})
     try:
-        return None if admin.list_topics(timeout=2).brokers else "no broker in the metadata"
+        metadata = admin.list_topics(timeout=2)
     except KafkaException as error:
         return f"does not answer at {settings.bootstrap} ({error.args[0].name()})"
+    if metadata.cluster_id != (ours := _cluster_id(settings)):
+        # Two stacks that took one port at the same moment: without this the loser would work on the other's topics.
+        return f"another broker answers at {settings.bootstrap}: cluster {metadata.cluster_id}, not {ours}"
+    return None if metadata.brokers else "no broker in the metadata"
+
+
+def _cluster_id(settings: Settings) -> str | None:
+    """What the storage was formatted with; None before that."""
+    file = data_folder(settings) / "meta.properties"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return next((line.removeprefix("cluster.id=") for line in lines if line.startswith("cluster.id=")), None)

@@ -8,6 +8,10 @@ import socket
 import psutil
 
 PORTS_OF_A_STACK = 20
+_FIRST_EPHEMERAL = 32_768  # from here on Linux hands ports to outgoing connections, at any moment
+
+# Kept open for the life of the process: an abstract name is ours until then, and nothing is left behind by a kill.
+_reservations: list[socket.socket] = []
 
 
 class PortTaken(RuntimeError):
@@ -36,12 +40,28 @@ def answers(port: int, timeout_s: float = 1.0) -> bool:
 def free_base(start: int) -> int:
     """The first port base from `start` on whose ports are all free (for tests, which run beside other stacks).
 
+    It is this process's own until the process ends: whoever asks meanwhile, here or in another process, gets another.
     Raises PortTaken when there is none.
     """
-    for base in range(start, 60_000, PORTS_OF_A_STACK):
-        if all(is_free(port) for port in range(base, base + PORTS_OF_A_STACK)):
-            return base
+    first = -(-start // PORTS_OF_A_STACK) * PORTS_OF_A_STACK  # blocks never overlap, wherever the search began
+    for base in range(first, _FIRST_EPHEMERAL - PORTS_OF_A_STACK + 1, PORTS_OF_A_STACK):
+        if _reserve(base):
+            if all(is_free(port) for port in range(base, base + PORTS_OF_A_STACK)):
+                return base
+            _reservations.pop().close()
     raise PortTaken(f"no {PORTS_OF_A_STACK} free ports in a row from {start}")
+
+
+def _reserve(base: int) -> bool:
+    """True when nobody had reserved the base. An abstract socket lives in the same network namespace as the ports."""
+    mark = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        mark.bind(f"\0kefulake-port-base-{base}")
+    except OSError:
+        mark.close()
+        return False
+    _reservations.append(mark)
+    return True
 
 
 def holder(port: int) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from infra.stack.settings import Settings
 
 _NUMBERS = ("received", "kept", "rejected", "in_review", "duplicate", "missing", "twice", "unknown")
+_WRONG = ("missing", "twice", "unknown")
+_WIDTH_IN_A_FILE = 120
 
 
 def command(
@@ -41,7 +45,8 @@ def command(
     if as_json:
         typer.echo(json.dumps(lines, default=str, indent=1))
     else:
-        _print(lines, Console(width=None if sys.stdout.isatty() else 120), by_hour)
+        told_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+        print_lines(lines, Console(width=None if told_width else _WIDTH_IN_A_FILE), by_hour)
     found = breaches(balance, closed_only=False)
     for breach in found:
         typer.echo(str(breach), err=True)
@@ -90,24 +95,49 @@ def by_topic(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [sums[topic] for topic in sorted(sums)]
 
 
-def _print(lines: list[dict[str, Any]], console: Console, by_hour: bool) -> None:
-    table = Table(box=None, header_style="bold", title="received = kept + rejected + in review + duplicate")
-    table.add_column("topic")
+def print_lines(lines: list[dict[str, Any]], console: Console, by_hour: bool) -> None:
+    """The table; where it is too wide for the console it stands closer, then what must be 0 becomes one column."""
+    if not lines:
+        console.print("Nothing came in yet.")
+        return
+    summed = [line | {"wrong": sum(line[name] for name in _WRONG)} for line in lines]
+    forms = [
+        _grid(lines, by_hour, _NUMBERS, gap=2),
+        _grid(lines, by_hour, _NUMBERS, gap=1),
+        _grid(summed, by_hour, (*_NUMBERS[: -len(_WRONG)], "wrong"), gap=1),
+    ]
+    forms[-1].caption = "wrong = missing + twice + unknown"
+    widths = [_natural_width(form, console) for form in forms]
+    chosen = next((nth for nth, width in enumerate(widths) if width <= console.width), -1)
+    # Rather a line that the terminal breaks than a number that loses its end.
+    console.width = max(console.width, widths[chosen])
+    console.print(forms[chosen])
+
+
+def _natural_width(table: Table, console: Console) -> int:
+    """Columns it takes when nothing is cut or folded."""
+    return Measurement.get(console, console.options.update(width=1000), table).maximum
+
+
+def _grid(lines: list[dict[str, Any]], by_hour: bool, names: tuple[str, ...], gap: int) -> Table:
+    title = "received = kept + rejected + in review + duplicate"
+    table = Table(box=None, header_style="bold", title=title, padding=(0, gap, 0, 0), pad_edge=False)
+    table.add_column("topic", no_wrap=True)
     if by_hour:
-        table.add_column("hour (UTC)")
-    for name in (*_NUMBERS, "closed"):
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column("hour (UTC)", no_wrap=True)
+    for name in (*names, "closed"):
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     for line in lines:
         hour = [f"{line['hour_at']:%Y-%m-%d %H}:00"] if by_hour else []
-        table.add_row(line["raw_topic"], *hour, *(_number(name, line[name]) for name in _NUMBERS), _closed(line))
-    total = {name: sum(line[name] for line in lines) for name in _NUMBERS}
+        table.add_row(line["raw_topic"], *hour, *(_number(name, line[name]) for name in names), _closed(line))
+    total = {name: sum(line[name] for line in lines) for name in names}
     table.add_section()
-    table.add_row("all", *([""] if by_hour else []), *(_number(name, total[name]) for name in _NUMBERS), "")
-    console.print(table if lines else "Nothing came in yet.")
+    table.add_row("all", *([""] if by_hour else []), *(_number(name, total[name]) for name in names), "")
+    return table
 
 
 def _number(name: str, value: int) -> str:
-    bad = value and name in ("missing", "twice", "unknown")
+    bad = value and name in (*_WRONG, "wrong")
     return f"[red]{value:,}[/]" if bad else f"{value:,}"
 
 

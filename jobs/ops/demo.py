@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from itertools import islice
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.rule import Rule
 from rich.table import Table
+from rich.text import Text
 
 from infra.stack import lifecycle
 from infra.stack.settings import PROJECT_ROOT, Settings
@@ -21,6 +23,7 @@ from jobs.ops.stack import PartProgress
 
 SEED, CUSTOMERS = 7, 2_000
 DRAIN_LIMIT_S = 240
+CONTACTS_SHOWN = 20
 console = Console()
 
 
@@ -55,28 +58,31 @@ def run(settings: Settings, events: int, rate: int) -> None:
     crm = work / "crm.csv"
     with step("start Kafka, Flink, MariaDB and the services"), PartProgress() as progress:
         lifecycle.up(settings, only=None, extra=None, tell=progress.tell)
-    with step(f"a CRM file of {CUSTOMERS:,} customers; verified identifiers become links"):
+    with step(f"a CRM file of {CUSTOMERS:,} customers; verified identifiers become links", "kefulake identity load"):
         _kefulake("simulate", "crm", "--out", str(crm), "--seed", str(SEED), "--customers", str(CUSTOMERS))
         _kefulake("identity", "load", str(crm))
-    with step("deploy the cleaning job"):
+    with step("deploy the cleaning job", "kefulake deploy clean_interactions"):
         _kefulake("deploy", "clean_interactions")
     received_before = _one(settings, "SELECT count(*) FROM bronze.raw_events")
-    with step(f"{events:,} messages of all channels at {rate:,}/s, with planted dirt"):
+    sent = f"{events:,} messages of all channels at {rate:,}/s, with planted dirt"
+    with step(sent, f"kefulake simulate --events {events} --rate {rate}"):
         told = ["--seed", str(SEED), "--customers", str(CUSTOMERS), "--truth", str(work / "truth.parquet")]
         _kefulake("simulate", "--events", str(events), "--rate", str(rate), *told)
-    with step("the bundled samples of every channel, good and broken"):
+    with step("the bundled samples of every channel, good and broken", "kefulake replay FOLDER --channel …"):
         samples = _replay_samples()
     with step("wait until every message stands in the lake"):
         _await_drained(settings, received_before + events + samples)
-    with step("build gold.customer_360 and gold.hot_questions, each behind its gate"):
+    with step("build gold.customer_360 and gold.hot_questions with Spark, each behind its gate"):
         _spark("gold")  # both in one session: opening one costs as much as a build
     _show(settings)
 
 
 @contextmanager
-def step(what: str):
-    """Prints what begins, and how long it took."""
+def step(what: str, typed: str = ""):
+    """Prints what begins, the command a person would type for it, and how long it took."""
     console.print(f"[bold cyan]▸[/] {what}")
+    if typed:
+        console.print(f"  [dim]{typed}[/]")
     began = time.monotonic()
     yield
     console.print(f"  [dim]{time.monotonic() - began:.1f} s[/]")
@@ -91,7 +97,9 @@ def _spark(job: str) -> None:
 
 
 def _checked(arguments: list[str], what: str) -> str:
-    done = subprocess.run(arguments, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    environment = os.environ | {"COLUMNS": str(console.width)}  # what it prints is shown on this console
+    with console.status(f"{what} …"):
+        done = subprocess.run(arguments, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise DemoFailed(f"{what} failed (exit {done.returncode})\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}")
     return done.stdout
@@ -139,8 +147,8 @@ def _one(settings: Settings, sql: str) -> int:
 
 _TIMES = """
 SELECT count(*) AS messages,
-       round(quantile_cont(epoch_ms(processed_at) - epoch_ms(received_at), 0.50)) AS judged_p50_ms,
-       round(quantile_cont(epoch_ms(processed_at) - epoch_ms(received_at), 0.95)) AS judged_p95_ms
+       round(quantile_cont(epoch_ms(processed_at) - epoch_ms(received_at), 0.50)) AS median_ms,
+       round(quantile_cont(epoch_ms(processed_at) - epoch_ms(received_at), 0.95)) AS p95_ms
 FROM silver.interactions WHERE processed_at IS NOT NULL
 """
 
@@ -148,36 +156,70 @@ FROM silver.interactions WHERE processed_at IS NOT NULL
 def _show(settings: Settings) -> None:
     """The balance, one customer, the hottest questions, the latencies."""
     console.print(Rule("the balance: every message in exactly one output"))
-    console.print(_checked([str(Path(sys.executable).parent / "kefulake"), "balance", "--final"], "the balance"))
-    _print(settings, "one customer over three channels", _query("customer_over_channels"), 12)
-    _print(settings, "the hottest questions", _query("hottest_questions"), 10)
-    _print(settings, "from received to judged (the first messages waited for the job's start)", _TIMES, 1)
+    typer.echo(_kefulake("balance", "--final"))
+    _customer(*_ask(settings, _query("customer_over_channels")))
+    _print("the hottest questions of the newest day", *_ask(settings, _query("hottest_questions")))
+    _print("from received to judged; the first messages waited for the job's start", *_ask(settings, _TIMES))
+
+
+def _customer(columns: list[str], rows: list[tuple]) -> None:
+    """One person's way over the channels; whose it is stands below, once."""
+    over = len({row[columns.index("channel")] for row in rows})
+    _print(f"one customer over {over} channels, times in UTC", columns[1:], [row[1:] for row in rows[:CONTACTS_SHOWN]])
+    if rows:
+        console.print(f"all contacts, with the stack up: kefulake history --customer {rows[0][0]}\n", soft_wrap=True)
 
 
 def _query(name: str) -> str:
     return (PROJECT_ROOT / "docs" / "queries" / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def _print(settings: Settings, title: str, sql: str, rows: int) -> None:
+def _ask(settings: Settings, sql: str) -> tuple[list[str], list[tuple]]:
+    """Columns and rows."""
     from pipelines.io import duckdb_lake
 
     answer = duckdb_lake.ask(settings.lake, sql.strip().rstrip(";"))
-    table = Table(*answer.columns, title=title, title_justify="left")
-    for row in islice(answer.rows, rows):
-        table.add_row(*("" if value is None else str(value)[:60] for value in row))
+    return answer.columns, list(answer.rows)
+
+
+def _print(title: str, columns: list[str], rows: list[tuple]) -> None:
+    console.print(Rule(title))
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    for nth, name in enumerate(columns):
+        numbers = all(isinstance(row[nth], int | float | None) for row in rows)
+        # Only what people wrote may be cut.
+        widest = 0 if name in ("text", "question") else max((len(_cell(row[nth])) for row in rows), default=0)
+        table.add_column(name.replace("_", " "), justify="right" if numbers else "left", min_width=widest)
+    for row in rows:
+        table.add_row(*(Text(_cell(value), overflow="ellipsis", no_wrap=True) for value in row))  # "[微笑]" is no style
     console.print(table)
+    console.print()
+
+
+def _cell(value: object) -> str:
+    """A value for people.
+
+    >>> _cell(None), _cell(2044.0), _cell(3.9), _cell(12345), _cell(datetime(2026, 1, 5, 10, 0, 0, 427000))
+    ('', '2,044', '3.9', '12,345', '01-05 10:00:00')
+    """
+    if isinstance(value, datetime):
+        return value.strftime("%m-%d %H:%M:%S")
+    if isinstance(value, int | float):
+        return f"{value:,.0f}" if value == int(value) else f"{value:,}"
+    return "" if value is None else str(value)
 
 
 def _what_next(settings: Settings, took_s: float, running: bool) -> None:
-    def bring(text: str) -> str:
-        return f"  [bold]{text}[/]"
-
     console.print(Rule(f"done in {took_s:.0f} s; the data is in {settings.home}"))
-    lines = [] if running else [bring("make up") + "                          the stack again, with this data"]
-    lines += [
-        bring("source .venv/bin/activate") + "        then:",
-        bring("kefulake tables") + "                  what there is: grain, rows, freshness",
-        bring("kefulake query @docs/queries/rejects_by_rule.sql") + "   what was refused, and why",
-        bring("kefulake status") + "                  parts, lag, freshness, balance",
-    ]
-    console.print("\n".join(lines))
+    table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+    again = [] if running else [("make up", "the stack again, with the data")]
+    for typed, what in (
+        ("source .venv/bin/activate", "brings the command kefulake"),
+        ("kefulake tables", "what there is: grain, rows"),
+        ("kefulake query @docs/queries/rejects_by_rule.sql", "what was refused, and why"),
+        *again,
+        ("kefulake status", "parts, lag, freshness, balance"),
+        ("make down", "stop; the data stays"),
+    ):
+        table.add_row(Text(typed, style="bold", no_wrap=True), what)
+    console.print(table)

@@ -57,10 +57,19 @@ def print_contacts(contacts: list[Contact], console: Console) -> None:
             "No contact of this customer is in the serving database. It holds the recent ones; older: kefulake query."
         )
         return
-    table = Table(box=None, header_style="bold")
-    for name in ("time (UTC)", "channel", "kind", "who", "text", "outcome", "reply s", "score", "customer"):
-        table.add_column(name, justify="right" if name in ("reply s", "score") else "left", overflow="fold")
-    for contact in contacts:
+    whose = [_whose(contact) for contact in contacts]
+    several = len(set(whose)) > 1  # one phone, several customers: then each line says whose it is
+    table = Table(box=None, header_style="bold", title=None if several else whose[0] or None, title_justify="left")
+    for name in ("time (UTC)", "channel", "kind", "who", "text", "outcome", "reply s", "score"):
+        table.add_column(
+            name,
+            justify="right" if name in ("reply s", "score") else "left",
+            overflow="fold",
+            no_wrap=name in ("time (UTC)", "channel"),
+        )
+    if several:
+        table.add_column("customer", overflow="fold")
+    for contact, customer in zip(contacts, whose, strict=True):
         table.add_row(
             contact.occurred_at.strftime("%Y-%m-%d %H:%M:%S"),
             contact.channel,
@@ -70,9 +79,13 @@ def print_contacts(contacts: list[Contact], console: Console) -> None:
             contact.outcome or "",
             "" if contact.response_time_s is None else f"{contact.response_time_s:g}",
             "" if contact.score is None else f"{contact.score:g}",
-            f"{contact.customer_id or ''} ({contact.identity_status})" if contact.identity_status else "",
+            *([customer] if several else []),
         )
     console.print(table)
+
+
+def _whose(contact: Contact) -> str:
+    return f"{contact.customer_id or ''} ({contact.identity_status})" if contact.identity_status else ""
 
 
 def _short(text: str | None) -> str:

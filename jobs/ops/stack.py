@@ -33,7 +33,8 @@ class PartProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if console.is_terminal:
+            self._bars.stop()
 
     def tell(self, part: str, doing: str) -> None:
         """Shows what a part is doing now."""

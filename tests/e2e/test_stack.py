@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.stack import lifecycle, observe, ports, processes, supervisor, topics
+from infra.stack import kafka, lifecycle, observe, ports, processes, supervisor, topics
 from infra.stack.settings import PROJECT_ROOT, Settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.soak]
@@ -117,6 +117,15 @@ def test_taken_port_is_named_and_nothing_starts(own: Settings) -> None:
     assert f"pid {os.getpid()}" in tried.stderr
     assert "--port-base" in tried.stderr
     assert list(processes.of_home(own.home)) == []
+
+
+def test_broker_of_another_stack_on_our_port_is_not_taken_for_ours(stack: Settings, tmp_path: Path) -> None:
+    other = Settings.load(tmp_path / "other", stack.ports.base)  # chose the same ports at the same moment
+    for folder in (other.run, other.logs):
+        folder.mkdir(parents=True)
+    kafka.prepare(other)
+    assert "another broker answers" in (kafka.health(other) or "")
+    assert kafka.health(stack) is None
 
 
 def test_dead_supervisor_its_parts_are_taken_over_then_stopped(own: Settings) -> None:

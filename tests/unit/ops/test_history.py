@@ -34,6 +34,13 @@ def test_what_a_customer_wrote_is_shown_as_text_not_as_markup_or_terminal_codes(
     assert "c_1 (linked)" in shown
 
 
+def test_one_customer_is_named_once_and_several_on_each_line():
+    before_the_link = CONTACT._replace(customer_id="p_2", identity_status="provisional")
+    assert printed([CONTACT, CONTACT]).count("c_1 (linked)") == 1
+    both = printed([CONTACT, before_the_link, before_the_link])
+    assert (both.count("c_1 (linked)"), both.count("p_2 (provisional)")) == (1, 2)
+
+
 def test_no_contact_says_where_older_ones_are():
     assert "kefulake query" in printed([])
 
