@@ -65,7 +65,7 @@ def outputs_ddl(bootstrap: str, topics: Sequence[str], transactional_id_prefix: 
         "properties.compression.type": "lz4",
         "properties.linger.ms": "10",
         "properties.batch.size": "262144",
-        "properties.max.request.size": "8388608",
+        "properties.max.request.size": "9437184",  # schemas/topics/quarantine.rejects.yaml
         "properties.buffer.memory": "67108864",
     }
     return f"""
