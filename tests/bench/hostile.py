@@ -34,6 +34,7 @@ from tests.bench.hostile_senders import (
     into_kafka,
     now_s,
     refused_by_kafka,
+    renumbered,
     through_gateway,
 )
 from tests.bench.hostile_watch import Watch, wait_until
@@ -52,7 +53,7 @@ FIVE_MB = 5_000_000
 # Beside its value a record batch has a head and each record its own: 200 bytes are enough for both.
 BATCH_HEAD_BYTES = 200
 SHOWN = 25
-console = Console()
+console = Console(width=140)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -88,7 +89,11 @@ def run(settings: Settings, args: argparse.Namespace) -> dict:
     messages = [*payloads(args.seed, at_s, Sizes(args.examples, FIVE_MB, limit)),
                 *kafka_only(args.seed, at_s, Sizes(args.examples, FIVE_MB, limit)),
                 *json_suite(suite, SUITE_CHANNELS)]  # fmt: skip
-    random.Random(args.seed).shuffle(messages)
+    chance = random.Random(args.seed)
+    chance.shuffle(messages)
+    row = [Hostile("large: forty in a row", "social", chance.randbytes(FIVE_MB)) for _ in range(40)]
+    middle = len(messages) // 2
+    messages[middle:middle] = row
     console.print(f"{len(messages):,} hostile messages, {sum(len(m.payload or b'') for m in messages) / 1e6:,.0f} MB")
     sent |= into_kafka(settings, honest.between(messages))
     wrong = [f"Kafka took {what}" for what in refused_by_kafka(settings)]
@@ -107,6 +112,7 @@ def run(settings: Settings, args: argparse.Namespace) -> dict:
     return {
         "seed": args.seed, "messages": len(sent), "through_the_gateway": len(taken), "json_bad_inputs": told,
         "restarts": watch.restarts, "python_workers": watch.workers(), "looks_at_the_job": watch.looks,
+        "task_manager_heap_mb_max": round(watch.heap_mb_max),
         "kinds": kinds, "rules": {str(rule): n for rule, n in verdict.rules.most_common()}, "wrong": wrong,
     }  # fmt: skip
 
@@ -127,12 +133,6 @@ def knock(
     turned, answers, faults = at_the_door(door, CHANNELS, honest, bytes(limit + 1))
     door.close()
     return taken + turned, answers, wrong + faults
-
-
-def renumbered(message: Hostile) -> Hostile:
-    """IDs of its own, so that it is no duplicate of the one that went straight into Kafka."""
-    payload = message.payload
-    return message if payload is None else message._replace(payload=payload.replace(b"honest-1", b"honest-3"))
 
 
 def suite_files() -> tuple[dict[str, bytes], str]:

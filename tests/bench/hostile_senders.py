@@ -19,10 +19,10 @@ _HONEST_EVERY = 5
 
 
 class Honest:
-    """Well-formed messages with numbers of their own, channel after channel."""
+    """Well-formed messages with numbers of their own, channel after channel; give each source another `prefix`."""
 
-    def __init__(self, at_s: int):
-        self._numbers, self._channels, self._at_s = count(1), cycle(CHANNELS), at_s
+    def __init__(self, at_s: int, prefix: int = 9):
+        self._numbers, self._channels, self._at_s = count(prefix * 10**6), cycle(CHANNELS), at_s
 
     def one(self, channel: str | None = None) -> Hostile:
         """The next one, of the next channel unless told."""
@@ -36,6 +36,12 @@ class Honest:
             if number % _HONEST_EVERY == 0:
                 yield self.one()
         yield from (self.one(channel) for channel in CHANNELS)
+
+
+def renumbered(message: Hostile) -> Hostile:
+    """IDs of its own, so that it is no duplicate of the one that went straight into Kafka."""
+    payload = message.payload
+    return message if payload is None else message._replace(payload=payload.replace(b"honest-1", b"honest-3"))
 
 
 def into_kafka(settings: Settings, messages: Iterable[Hostile]) -> dict[Coordinate, Hostile]:
@@ -114,7 +120,9 @@ def through_gateway(door: Door, messages: Iterable[Hostile]) -> tuple[list[Hosti
     return taken, wrong
 
 
-def at_the_door(door: Door, channels: Iterable[str], honest_ones: Honest, too_large: bytes):
+def at_the_door(
+    door: Door, channels: Iterable[str], honest_ones: Honest, too_large: bytes
+) -> tuple[list[Hostile], list[Answer], list[str]]:
     """Everything the door must turn away, and used nonces; the honest messages taken in, the answers, what was wrong.
 
     Each refusal must have been counted under its channel and reason.
@@ -142,6 +150,3 @@ def at_the_door(door: Door, channels: Iterable[str], honest_ones: Honest, too_la
 def now_s() -> int:
     """A minute ago: the business time of honest messages."""
     return int(time.time()) - 60
-
-
-__all__ = ["HONEST", "Answer", "Honest", "at_the_door", "into_kafka", "now_s", "refused_by_kafka", "through_gateway"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import orjson
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from deltalake import DeltaTable
 
 from infra.stack.settings import Settings
@@ -32,7 +33,7 @@ class Output(NamedTuple):
     sealed: str | None
 
 
-Outputs = Iterator[tuple[Coordinate, Output]]
+Outputs = Iterable[tuple[Coordinate, Output]]
 
 
 def in_delta(settings: Settings) -> Outputs:
@@ -55,20 +56,14 @@ def in_kafka(settings: Settings) -> Outputs:
         yield _output(orjson.loads(message.value()), OUTCOMES.get(table_of_topic(message.topic()), "kept"))
 
 
-def records(settings: Settings, topics: Iterable[str]) -> Iterator:
-    """Committed records of the topics from their beginning to their end."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": settings.bootstrap,
-            "group.id": "hostile",
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "fetch.message.max.bytes": 16 << 20,
-        }
-    )
-    try:
-        there = consumer.list_topics(timeout=30).topics
-        places = [TopicPartition(topic, number, 0) for topic in topics for number in there[topic].partitions]
+def records(
+    settings: Settings, topics: Iterable[str], since: Mapping[tuple[str, int], int] | None = None
+) -> Iterator[Message]:
+    """Committed records of the topics from their beginning (or `since`) to their end."""
+    with _consumer(settings) as consumer:
+        places = _partitions(consumer, topics)
+        for place in places:
+            place.offset = (since or {}).get((place.topic, place.partition), 0)
         consumer.assign(places)
         ended = set()
         while len(ended) < len(places):
@@ -79,6 +74,33 @@ def records(settings: Settings, topics: Iterable[str]) -> Iterator:
                 ended.add((message.topic(), message.partition()))
             else:
                 yield message
+
+
+def ends(settings: Settings, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+    """Where each partition of the topics ends now."""
+    with _consumer(settings) as consumer:
+        places = _partitions(consumer, topics)
+        return {(p.topic, p.partition): consumer.get_watermark_offsets(p, timeout=30)[1] for p in places}
+
+
+def _partitions(consumer: Consumer, topics: Iterable[str]) -> list[TopicPartition]:
+    there = consumer.list_topics(timeout=30).topics
+    return [TopicPartition(topic, number) for topic in topics for number in there[topic].partitions]
+
+
+@contextmanager
+def _consumer(settings: Settings) -> Iterator[Consumer]:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": settings.bootstrap,
+            "group.id": "hostile",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "fetch.message.max.bytes": 16 << 20,
+        }
+    )
+    try:
+        yield consumer
     finally:
         consumer.close()
 
@@ -187,6 +209,3 @@ def place_all(
 
 def _named(hostile: Hostile, place: Coordinate) -> str:
     return f"{hostile.kind}, {'/'.join(map(str, place))}"
-
-
-Where = Callable[[Settings], Outputs]

@@ -22,6 +22,7 @@ class Watch(threading.Thread):
         self._id = flink_jobs.running_job(settings, job).job_id
         self._first = _parts(settings)
         self.restarts = self.looks = 0
+        self.heap_mb_max = 0.0
         self._seen: set[str] = set()
 
     def run(self) -> None:
@@ -33,11 +34,13 @@ class Watch(threading.Thread):
         try:
             told = flink.rest(self._settings, f"/jobs/{self._id}")
             metric = flink.rest(self._settings, f"/jobs/{self._id}/metrics?get=numRestarts")
+            heap = flink.rest(self._settings, "/taskmanagers/metrics?get=Status.JVM.Memory.Heap.Used&agg=max")
         except OSError as error:
             self._seen.add(f"the job manager did not answer: {error}")
             return
         self.looks += 1
         self.restarts = max([self.restarts, *(int(float(m["value"])) for m in metric)])
+        self.heap_mb_max = max([self.heap_mb_max, *(m["max"] / 1e6 for m in heap)])
         states = {told["state"], *(vertex["status"] for vertex in told["vertices"])} - {"RUNNING"}
         self._seen |= {f"the job or a task of it was {state}" for state in states}
 
