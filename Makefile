@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: help setup demo up down status test test-fast test-soak test-trino lint format real-data kill-test bench memory cleaning-report lock clean
+.PHONY: help setup demo up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ format: setup  ## put the code into its form
 
 real-data: setup  ## real conversations and tickets through the whole way: real_data.json
 	@$(BIN)/python -m tests.bench.real_data $(ARGS)
+
+hostile: setup  ## hostile input through the running job: hostile.json
+	@$(BIN)/python -m tests.bench.hostile $(ARGS)
 
 kill-test: setup  ## a million events under kill -9 of every part: kill_test.json
 	@$(BIN)/python -m tests.bench.kill_test $(ARGS)

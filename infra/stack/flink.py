@@ -25,9 +25,10 @@ from infra.stack.processes import pid_file
 from infra.stack.settings import Settings
 
 SLOTS = 4
-# All in MB. Together 2.5 GB at most: RocksDB and the Python workers share `managed`, a quarter of it a slot.
+# All in MB. Together 3.5 GB at most: RocksDB and the Python workers share `managed`, a quarter of it a slot. The task
+# heap holds several times over what 5 MB bodies become in one Python batch: with 768 it ran out, four times in 220 MB.
 JOBMANAGER_HEAP, JOBMANAGER_OFF_HEAP = 448, 64
-FRAMEWORK_HEAP, TASK_HEAP, FRAMEWORK_OFF_HEAP, TASK_OFF_HEAP = 128, 768, 128, 128
+FRAMEWORK_HEAP, TASK_HEAP, FRAMEWORK_OFF_HEAP, TASK_OFF_HEAP = 128, 1792, 128, 128
 # A submission lasts seconds and the job manager does little: the full compiler would only take the cores from others.
 SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 NETWORK, MANAGED, METASPACE = 128, 768, 256

@@ -11,8 +11,8 @@ from infra.stack.settings import Settings
 
 # 512 MB carries 10,000 records a second of 1 KB with room to spare; page cache does the rest.
 HEAP = ("-Xms192m", "-Xmx512m")
-# A contact of 5 MB (the gateway's limit) plus headers, and its encrypted base64 copy in quarantine (4/3 of it).
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+# The largest raw message (6 MiB with its headers) as an encrypted base64 copy in quarantine, 4/3 of it, and its fields.
+MAX_MESSAGE_BYTES = 9 * 1024 * 1024
 # A transaction whose checkpoint completed must outlive the time the machine is off (a week-end, a holiday):
 # the broker would abort it at its next start, before the job can commit it, and its rows would be lost.
 TRANSACTION_MAX_TIMEOUT_MS = 7 * 24 * 3600 * 1000

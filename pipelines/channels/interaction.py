@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pipelines import contracts
+
 
 class Interaction(NamedTuple):
     """One contact, read from one message. Columns are made by ``zip(*interactions)``, so the order is a contract.
@@ -57,7 +59,7 @@ class Reject(NamedTuple):
 
     Rules of parsers: ``payload.not_json``, ``payload.not_object``, ``payload.not_xml``, ``payload.not_mail``,
     ``payload.not_receipt``, ``payload.bad_encoding``, ``field.missing``, ``field.wrong_type``,
-    ``field.unknown_value``, ``time.unreadable``, ``time.out_of_range``.
+    ``field.unknown_value``, ``field.too_long``, ``time.unreadable``, ``time.out_of_range``.
     """
 
     rule: str
@@ -70,6 +72,26 @@ class Unreadable(Exception):
     def __init__(self, rule: str, reason: str) -> None:
         super().__init__(rule, reason)
         self.reject = Reject(rule, reason)
+
+
+# A payload below this says too little to be looked at: the longest honest message is a transcript of some 100 kB.
+SUSPICIOUS_BYTES = 250_000
+
+
+def fitting(read: Interaction) -> Interaction | Reject:
+    """The message, or a reject ``field.too_long`` where its texts together pass policy ``channels.max_said_bytes``.
+
+    A record grows on its way: quotes are escaped, a number of 7 letters becomes a token of 45. Six times as long, what
+    passes here still fits into a Kafka record of 8 MB; anything larger would fail the job's sink for ever.
+
+    >>> fitting(Interaction("m1", text="x" * 2_000_000)).rule
+    'field.too_long'
+    """
+    limit = contracts.policy("channels")["max_said_bytes"]
+    said = sum(len(value.encode("utf-8", "replace")) for value in read if type(value) is str)
+    if said <= limit:
+        return read
+    return Reject("field.too_long", f"the texts of the message have {said} bytes together, at most {limit} can be kept")
 
 
 ROLES = {

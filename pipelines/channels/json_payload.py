@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import orjson
 
 from pipelines.channels.instants import instant_us
-from pipelines.channels.interaction import Interaction, Reject, Unreadable
+from pipelines.channels.interaction import SUSPICIOUS_BYTES, Interaction, Reject, Unreadable, fitting
 
 Reader = Callable[[dict, str, int, str | None], Interaction]
 _MEASURED = frozenset({"response_time_s", "asked_at", "replied_at", "handle_time_s", "score", "score_scale_max"})
@@ -33,9 +33,10 @@ def parse_json(
     if type(fields) is not dict:
         return Reject("payload.not_object", f"the payload is a JSON {type(fields).__name__}, an object is needed")
     try:
-        return read(fields, account, received_at_us, source_ref)
+        found = read(fields, account, received_at_us, source_ref)
     except Unreadable as unreadable:
         return unreadable.reject
+    return found if len(payload) < SUSPICIOUS_BYTES else fitting(found)
 
 
 def _not_json(payload: bytes, error: orjson.JSONDecodeError) -> Reject:

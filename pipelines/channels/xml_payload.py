@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from xml.parsers import expat
 
-from pipelines.channels.interaction import Interaction, Reject, Unreadable
+from pipelines.channels.interaction import SUSPICIOUS_BYTES, Interaction, Reject, Unreadable, fitting
 from pipelines.channels.json_payload import Reader
 
 
@@ -26,9 +26,10 @@ def parse_xml(
 ) -> Interaction | Reject:
     """Read one XML message by ``read(fields, account, received_at_us, source_ref)``; what can't be read is a Reject."""
     try:
-        return read(fields_below_root(payload), account, received_at_us, source_ref)
+        found = read(fields_below_root(payload), account, received_at_us, source_ref)
     except Unreadable as unreadable:
         return unreadable.reject
+    return found if len(payload) < SUSPICIOUS_BYTES else fitting(found)
 
 
 def fields_below_root(payload: bytes) -> dict[str, str]:

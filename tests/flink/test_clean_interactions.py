@@ -69,14 +69,6 @@ def turn(number, **fields):
     return orjson.dumps(base | {"text": f"第{number}个问题"} | fields)
 
 
-@pytest.fixture(scope="module")
-def job(stack):
-    """The job as a person deploys it."""
-    deploy.deploy(stack, JobRecord(JOB, deploy.JOBS[JOB], deploy.job_arguments(stack), 2))
-    yield stack
-    deploy.stop_job(stack, JOB)
-
-
 def test_each_message_stands_in_exactly_one_output(job):
     review = {
         "event": "rating",

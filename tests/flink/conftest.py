@@ -1,0 +1,21 @@
+"""The cleaning job, deployed once for all tests of this folder: that takes longer than most of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from infra.stack.flink_records import JobRecord
+from infra.stack.settings import Settings
+from jobs.ops import deploy
+
+JOB = "clean_interactions"
+
+
+@pytest.fixture(scope="package")
+def job(stack: Settings) -> Iterator[Settings]:
+    """The stack with the job on it, as a person deploys it."""
+    deploy.deploy(stack, JobRecord(JOB, deploy.JOBS[JOB], deploy.job_arguments(stack), 2))
+    yield stack
+    deploy.stop_job(stack, JOB)
