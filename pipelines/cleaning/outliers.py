@@ -174,8 +174,8 @@ def judge_response_times(
 
 
 def _divided(dividend: pl.Series, divisor: float) -> pl.Series:
-    """The quotient to the last bit. polars multiplies a column of two rows and more by the reciprocal, so that 117189 ms
-    become 117.189 s alone and 117.18900000000001 s in company: a verdict would depend on the batch.
+    """The quotient to the last bit. polars multiplies a column of two rows and more by the reciprocal: 117189 ms become
+    117.189 s alone and 117.18900000000001 s in company, and a verdict would depend on the batch.
     """
     quotient = dividend.to_numpy() / divisor
     return pl.Series(quotient).set(dividend.is_null(), None)
