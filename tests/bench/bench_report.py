@@ -53,6 +53,7 @@ def assemble(steps: Mapping[str, Mapping[str, Any] | None], data: Mapping[str, A
     return {
         "events_per_s": worse([at(both[m], "throughput", "events_per_s") for m in mixes], min),
         "ratio_to_spark": worse([at(both[m], "throughput", "ratio_to_spark") for m in mixes], min),
+        "ratio_to_spark_warm": worse([at(both[m], "throughput", "ratio_to_spark_warm") for m in mixes], min),
         "ratio_to_limit": worse([at(both[m], "throughput", "ratio_to_limit") for m in mixes], min),
         "clean_p95_ms": worse([at(both[m], "latency", "clean_ms", "p95") for m in mixes], max),
         "silver_p95_s": worse([at(both[m], "latency", "silver_s", "p95") for m in mixes], max),
@@ -116,12 +117,13 @@ def show(report: Mapping[str, Any], console: Console) -> None:
 def _show_mix(mix: str, figures: Mapping[str, Any], console: Console) -> None:
     sides = {"whole way": "whole_way", "Spark peer": "spark", "bare loop": "limit"}
     table = Table(title=f"{mix}: side by side", header_style="bold")
-    for column in ("side", "events/s", "core-s per million", "peak MB"):
+    for column in ("side", "events/s", "warm events/s", "core-s per million", "peak MB"):
         table.add_column(column, justify="left" if column == "side" else "right")
     for label, name in sides.items():
         side = at(figures, "throughput", name)
         spent, memory = at(side, "core_seconds", "per_million", "total"), at(side, "peak_memory_mb")
-        table.add_row(label, _number(at(side, "events_per_s")), _number(spent), _number(memory))
+        speeds = (_number(at(side, name)) for name in ("events_per_s", "warm_events_per_s"))
+        table.add_row(label, *speeds, _number(spent), _number(memory))
     console.print(table)
     spent = at(figures, "throughput", "whole_way", "core_seconds") or {}
     for title, name in (

@@ -22,6 +22,8 @@ from tests.bench.load import Load
 Tell = Callable[[str], None]
 # Best of three: small batches pay the cost of a commit often, large ones wait for their slowest task.
 TRIGGER_SHARES = (0.1, 0.25, 0.5)
+# Beside the whole run: the rate once this share of the output rows is visible, by the same formula for both sides.
+WARM_AFTER = 0.25
 PEER_LIMIT_S = 120.0
 PEER_SLOWEST_PER_S = 1000
 
@@ -36,7 +38,7 @@ def run(home: Path, pool: Path, mix: str, events: int, tell: Tell, *, keep: bool
         sides = {
             "limit": lambda: append_loop(stack, mix, events),
             "spark": lambda: best_of_three(stack, events, tell),
-            "whole_way": lambda: whole_way.run(stack, events),
+            "whole_way": lambda: whole_way_rate(stack, events),
         }
         for name, side in sides.items():
             try:
@@ -48,6 +50,8 @@ def run(home: Path, pool: Path, mix: str, events: int, tell: Tell, *, keep: bool
     speed = {name: (figures[name] or {}).get("events_per_s") for name in sides}
     figures["events_per_s"] = speed["whole_way"]
     figures["ratio_to_spark"] = ratio(speed["whole_way"], speed["spark"])
+    warm = {name: (figures[name] or {}).get("warm_events_per_s") for name in ("spark", "whole_way")}
+    figures["ratio_to_spark_warm"] = ratio(warm["whole_way"], warm["spark"])
     figures["ratio_to_limit"] = ratio(speed["whole_way"], speed["limit"])
     return figures
 
@@ -95,6 +99,12 @@ def _broker(stack: BenchStack):
 
     pid = int(processes.pid_file(stack.settings.home, "kafka").read_text(encoding="utf-8"))
     yield psutil.Process(pid), "broker"
+
+
+def whole_way_rate(stack: BenchStack, events: int) -> dict:
+    """(a): ours, with its warm rate."""
+    figures = whole_way.run(stack, events)
+    return figures | {"warm_events_per_s": warm_rate(stack.lake)}
 
 
 def append_loop(stack: BenchStack, mix: str, events: int) -> dict:
@@ -147,6 +157,7 @@ def spark_peer(stack: BenchStack, events: int, rows_per_trigger: int) -> dict:
         raise StepFailed(f"the peer wrote {rows[lake_facts.BRONZE]:,} bronze rows of {events:,}")
     return {
         "events_per_s": round(rate(events, began_at, ended_at)),
+        "warm_events_per_s": warm_rate(lake),
         "seconds": round(ended_at - began_at, 2),
         "with_start_s": round(wall_s, 1),
         "rows_per_trigger": rows_per_trigger,
@@ -154,6 +165,12 @@ def spark_peer(stack: BenchStack, events: int, rows_per_trigger: int) -> dict:
         "core_seconds": sampler.spent(began_at, ended_at, events),
         "peak_memory_mb": sampler.peak_memory_mb,
     }
+
+
+def warm_rate(lake: Path) -> int | None:
+    """Events per second of a side once it is warm."""
+    found = lake_facts.warm_rate(lake, lake_facts.OUTPUTS, WARM_AFTER)
+    return None if found is None else round(found)
 
 
 def _spark_part(process: psutil.Process) -> str:
