@@ -27,12 +27,16 @@ def provisional_id(tokens: Mapping[str, pl.Series], order: list[str]) -> pl.Seri
     return best.select((pl.lit(_PREFIX) + tail).alias("customer_id")).to_series()
 
 
+def _no_links(rows: int) -> pl.Series:
+    return pl.Series([None] * rows, dtype=pl.String)
+
+
 def join_customers(
     tokens: Mapping[str, pl.Series], index: IdentityIndex, *, precedence: list[str], provisional: list[str]
 ) -> pl.DataFrame:
     """customer_id and identity_status (linked, provisional, anonymous) of each row.
 
-    The first identifier of `precedence` that has a link decides; the others are not asked.
+    The first identifier of `precedence` that has a link decides.
 
     >>> index = IdentityIndex()
     >>> index.apply(["ph1_" + "0" * 32], ["c_1"])
@@ -41,16 +45,11 @@ def join_customers(
     [('c_1', 'linked'), ('p_111111111111111111111111', 'provisional'), (None, 'anonymous')]
     """
     rows = len(next(iter(tokens.values())))
-    linked = pl.Series("customer_id", [None] * rows, dtype=pl.String)
-    for kind in precedence:
-        column = tokens.get(kind)
-        if column is None or column.null_count() == rows:
-            continue
-        open_rows = (linked.is_null() & column.is_not_null()).arg_true()
-        if len(open_rows) == 0:
-            continue
-        found = index.lookup(column.gather(open_rows))
-        linked = linked.scatter(open_rows, found)
+    asked = [tokens[kind] for kind in precedence if kind in tokens and tokens[kind].null_count() < rows]
+    # One look-up for all kinds: asked one by one, a batch of 450 paid more for the calls than for the tokens.
+    found = index.lookup(pl.concat(asked)) if asked else pl.Series([], dtype=pl.String)
+    links = [found.slice(at * rows, rows).alias(str(at)) for at in range(len(asked))]
+    linked = pl.DataFrame(links).select(pl.coalesce(pl.all())).to_series() if links else _no_links(rows)
     frame = pl.DataFrame({"linked": linked, "named": provisional_id(tokens, provisional)})
     status = (
         pl.when(pl.col("linked").is_not_null())
