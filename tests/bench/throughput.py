@@ -21,7 +21,7 @@ from tests.bench.load import Load
 
 Tell = Callable[[str], None]
 # Best of three: small batches pay the cost of a commit often, large ones wait for their slowest task.
-TRIGGER_SHARES = (0.1, 0.25, 0.5)
+TRIGGER_SHARES = (0.125, 0.25, 0.5)
 # Beside the whole run: the rate once this share of the output rows is visible, by the same formula for both sides.
 WARM_AFTER = 0.25
 PEER_LIMIT_S = 120.0
