@@ -109,7 +109,8 @@ def print_balance(settings: Settings, console: Console) -> bool:
         return True
     verdict = "[green]closes[/]" if balance.closes else "[red]does not close[/]"
     counts = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in balance.counts.items())
-    console.print(f"balance of {balance.hours} closed hours {verdict}: {counts}")
+    hours = "1 closed hour" if balance.hours == 1 else f"{balance.hours} closed hours"
+    console.print(f"balance of {hours} {verdict}: {counts}")
     return balance.closes
 
 
