@@ -128,6 +128,9 @@ class CommittedLog:
                 "queued.max.messages.kbytes": self._queue_kbytes,
                 "fetch.max.bytes": 16 * 1024 * 1024,
                 "max.partition.fetch.bytes": 8 * 1024 * 1024,
+                # A table is in no hurry: asking for every few bytes cost the broker and us a third of a core at 9,300
+                # messages a second over 28 partitions.
+                "fetch.min.bytes": 262_144,
                 "fetch.wait.max.ms": 200,
                 "fetch.queue.backoff.ms": 50,
                 "error_cb": _log_client_error,
