@@ -77,7 +77,7 @@ def test_a_balance_that_closes_is_quiet(settings):
     assert balance_command() == (0, "")
     well, text = printed(status.print_balance, settings)
     assert well is True
-    assert "balance of 1 closed hours closes: received 2, kept 1, rejected 1" in text
+    assert "balance of 1 closed hour closes: received 2, kept 1, rejected 1" in text
 
 
 @pytest.mark.parametrize(
