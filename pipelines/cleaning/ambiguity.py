@@ -1,7 +1,9 @@
 """Complaints no rule can place: a person reads and labels them, and the label flows back."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import polars as pl
 
@@ -19,7 +21,6 @@ _PRAISED, _NEGATED, _FAULT = "\ue000", "\ue001", "\ue002"
 _PRAISING_CLAUSE = rf"[^\p{{P}}]*{_PRAISED}[^\p{{P}}]*"
 
 
-@lru_cache(maxsize=32)
 def _any_of(words: tuple[str, ...]) -> str:
     """The words, as they stand in a lower-case text without white space, as one alternation, the longest first.
 
@@ -30,7 +31,7 @@ def _any_of(words: tuple[str, ...]) -> str:
     return "(?:" + "|".join(re.escape(word) for word in sorted(seen, key=len, reverse=True)) + ")"
 
 
-def _either(words: str, patterns: list[str]) -> str:
+def _either(words: str, patterns: Sequence[str]) -> str:
     return f"(?:{'|'.join([words, *patterns])})"
 
 
@@ -74,40 +75,50 @@ def ambiguous_complaint(
     [None, 'complaint.vague', 'complaint.contradictory', None, None, None]
     """
     verdicts = pl.Series("ambiguous", [None] * len(kind), dtype=pl.String)
-    # Long texts leave at once; three times the length gives room for what will not be seen.
-    short = pl.col("text").str.len_chars().fill_null(0) <= 3 * max_chars
-    low = (pl.col("score") / pl.col("scale") <= low_score_share).fill_null(False)
-    looked_at = (pl.col("kind") == "complaint") | ((pl.col("kind") == "feedback") & low)
     columns = {"kind": kind, "role": sender_role, "text": text, "score": score, "scale": score_scale_max}
-    frame = pl.DataFrame(columns).select((looked_at & (pl.col("role") == "customer") & short).fill_null(False))
-    rows = frame.to_series().arg_true()
+    rows = pl.DataFrame(columns).select(_looked_at(low_score_share, max_chars)).to_series().arg_true()
     if len(rows) == 0:
         return verdicts
     lists = (praise_words + merit_words, merit_words, problem_words, topic_words, contrast_words, negations)
-    praise, merit, problem, topic, contrast, negation = (_any_of(tuple(words)) for words in lists)
-    idiom, empty = _any_of(tuple(idioms)), _any_of(tuple(empty_words))
-    column, size = pl.col, pl.col("said").str.len_chars()
-    marked = column("marked")
-    # Beside the clauses that praise, does another say something? One letter left over is a slip of the pen; two are a
-    # word we do not know, so somebody meant something.
-    other = marked.str.replace_all(_PRAISING_CLAUSE, "").str.replace_all(empty + "|" + topic, "")
-    pure = (
-        marked.str.contains(_PRAISED)
-        & ~marked.str.contains(contrast + "|" + _NEGATED)
-        & (other.str.count_matches(_LETTER) < 2)
-    )
-    says_nothing = marked.str.replace_all(empty, "").str.count_matches(_LETTER) < 2
-    reason = (
-        pl.when(pure)
-        .then(pl.lit("complaint.contradictory"))
-        .when(~marked.str.contains(topic) & says_nothing)
-        .then(pl.lit("complaint.vague"))
-    )
-    words = {"row": rows, "subject": subject.gather(rows).cast(pl.String), "text": text.gather(rows)}
-    said = column("subject").fill_null("") + "。" + column("text").fill_null("")
+    lists += (idioms, empty_words, problem_patterns, praise_patterns)
+    steps = _steps(max_chars, *map(tuple, lists))
+    said = pl.DataFrame({"row": rows, "subject": subject[rows].cast(pl.String), "text": text[rows]})
+    doubtful = said.select("row", steps.said).filter(steps.has_length).with_columns(steps.marks)
+    doubtful = doubtful.select("row", steps.reason).drop_nulls("reason")
+    return verdicts.scatter(doubtful["row"], doubtful["reason"]) if len(doubtful) else verdicts
+
+
+@lru_cache(maxsize=8)
+def _looked_at(low_score_share: float, max_chars: int) -> pl.Expr:
+    # Long texts leave at once; three times the length gives room for what will not be seen.
+    short = pl.col("text").str.len_chars().fill_null(0) <= 3 * max_chars
+    low = (pl.col("score") / pl.col("scale") <= low_score_share).fill_null(False)
+    wanted = (pl.col("kind") == "complaint") | ((pl.col("kind") == "feedback") & low)
+    return (wanted & (pl.col("role") == "customer") & short).fill_null(False)
+
+
+class _Steps(NamedTuple):
+    said: pl.Expr
+    has_length: pl.Expr
+    marks: pl.Expr
+    reason: pl.Expr
+
+
+Words = tuple[str, ...]
+
+
+@lru_cache(maxsize=8)
+def _steps(
+    max_chars: int, praised: Words, merits: Words, problems: Words, topics: Words, contrasts: Words, negated: Words,
+    idioms: Words, empties: Words, problem_patterns: Words, praise_patterns: Words,
+) -> _Steps:  # fmt: skip
+    """The rule as expressions, built once a policy: building them cost a small batch more than its rows."""
+    groups = (praised, merits, problems, topics, contrasts, negated, idioms, empties)
+    praise, merit, problem, topic, contrast, negation, idiom, empty = map(_any_of, groups)
+    said, marked = pl.col("said"), pl.col("marked")
+    whole = pl.col("subject").fill_null("") + "。" + pl.col("text").fill_null("")
     marks = (
-        column("said")
-        .str.replace_all(idiom, "")
+        said.str.replace_all(idiom, "")
         .str.replace_all(negation + merit, _FAULT)
         .str.replace_all(negation + _either(praise, praise_patterns), _NEGATED)
         .str.replace_all(praise, _PRAISED)
@@ -116,15 +127,23 @@ def ambiguous_complaint(
     # Words and patterns apart: in one expression with patterns 1,000 words lose their automaton, and a row costs 36 µs
     # in place of 2.
     placed = marked.str.contains(problem) | marked.str.contains(_either(_FAULT, problem_patterns))
-    # One lazy plan: run apart, its steps cost more than the rows of a small batch.
-    doubtful = (
-        pl.DataFrame(words)
-        .lazy()
-        .select("row", said.str.replace_all(INVISIBLE_RUN, "").str.strip_chars("。").str.to_lowercase().alias("said"))
-        .filter(size.is_between(1, max_chars))
-        .with_columns(marks.alias("marked"))
-        .filter(~placed)
-        .select("row", reason.alias("reason"))
-        .collect()
+    # Beside the clauses that praise, does another say something? One letter left over is a slip of the pen; two are a
+    # word we do not know, so somebody meant something.
+    other = marked.str.replace_all(_PRAISING_CLAUSE, "").str.replace_all(empty + "|" + topic, "")
+    denied = marked.str.contains(contrast + "|" + _NEGATED)
+    pure = marked.str.contains(_PRAISED) & ~denied & (other.str.count_matches(_LETTER) < 2)
+    says_nothing = marked.str.replace_all(empty, "").str.count_matches(_LETTER) < 2
+    reason = (
+        pl.when(placed)
+        .then(None)
+        .when(pure)
+        .then(pl.lit("complaint.contradictory"))
+        .when(~marked.str.contains(topic) & says_nothing)
+        .then(pl.lit("complaint.vague"))
     )
-    return verdicts.scatter(doubtful["row"], doubtful["reason"]) if len(doubtful) else verdicts
+    return _Steps(
+        whole.str.replace_all(INVISIBLE_RUN, "").str.strip_chars("。").str.to_lowercase().alias("said"),
+        said.str.len_chars().is_between(1, max_chars),
+        marks.alias("marked"),
+        reason.alias("reason"),
+    )

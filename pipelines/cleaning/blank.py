@@ -1,5 +1,7 @@
 """Blank consultations: a contact that should say something and says nothing."""
 
+from functools import lru_cache
+
 import polars as pl
 
 from pipelines.cleaning.text_normalisation import SAYS_SOMETHING, VISIBLE
@@ -38,16 +40,19 @@ def blank_consultation(
             "kind": kind,
             "role": sender_role,
             "said": text,
-            "subject": subject,
-            "media": media,
+            "subject": subject.cast(pl.String),
+            "media": media.cast(pl.String),
             "speaks_otherwise": score.is_not_null() | handle_time_s.is_not_null(),
         },
     )
-    said, headline, media_list = pl.col("said"), pl.col("subject").cast(pl.String), pl.col("media").cast(pl.String)
-    says = said.str.contains(SAYS_SOMETHING).fill_null(False) | headline.str.contains(SAYS_SOMETHING).fill_null(False)
-    seen = said.str.contains(VISIBLE).fill_null(False) | headline.str.contains(VISIBLE).fill_null(False)
+    return frame.select(_blank(tuple(contact_kinds), tuple(turn_kinds), tuple(exempt_roles))).to_series()
+
+
+@lru_cache(maxsize=8)
+def _blank(contact_kinds: tuple[str, ...], turn_kinds: tuple[str, ...], exempt_roles: tuple[str, ...]) -> pl.Expr:
+    said = pl.col("subject").fill_null("") + pl.col("said").fill_null("")
+    says, seen = said.str.contains(SAYS_SOMETHING), said.str.contains(VISIBLE)
     silent = (pl.col("kind").is_in(contact_kinds) & ~says) | (pl.col("kind").is_in(turn_kinds) & ~seen)
-    has_media = media_list.is_not_null() & ~media_list.str.strip_chars().is_in(["", "[]", "null"])
-    speaks_otherwise = has_media.fill_null(False) | pl.col("speaks_otherwise")
-    exempt = pl.col("role").is_in(exempt_roles).fill_null(False)
-    return frame.select((silent & ~speaks_otherwise & ~exempt).fill_null(False).alias("blank")).to_series()
+    no_media = pl.col("media").str.strip_chars().is_in(["", "[]", "null"]).fill_null(True)
+    asked_to_speak = ~pl.col("role").is_in(exempt_roles).fill_null(False) & ~pl.col("speaks_otherwise")
+    return (silent & no_media & asked_to_speak).fill_null(False).alias("blank")

@@ -27,7 +27,7 @@ def tokenise_identifiers(frame: pl.DataFrame, context: CleaningContext) -> pl.Da
         context.tokeniser.tokens(frame[name], kind, frame["channel"] if kind in scoped else None).alias(column)
         for name, (kind, column) in IDENTIFIERS.items()
     ]
-    return frame.drop(list(IDENTIFIERS)).with_columns(tokens)
+    return pl.DataFrame([column for column in frame.iter_columns() if column.name not in IDENTIFIERS] + tokens)
 
 
 def join_customer(frame: pl.DataFrame, context: CleaningContext) -> pl.DataFrame:
@@ -37,4 +37,4 @@ def join_customer(frame: pl.DataFrame, context: CleaningContext) -> pl.DataFrame
     joined = join_customers(
         tokens, context.identity, precedence=policy["precedence"], provisional=policy["provisional"]
     )
-    return pl.concat([frame, joined], how="horizontal")
+    return frame.hstack(joined)

@@ -1,5 +1,6 @@
 """Duplicate feedback: the same customer says the same thing again; the engine holds the key for the window."""
 
+from functools import lru_cache
 from hashlib import blake2b
 
 import polars as pl
@@ -7,6 +8,7 @@ import polars as pl
 from pipelines.cleaning.text_normalisation import folded_content
 
 _SEPARATOR = "\x1f"
+_SAID = pl.col("subject").fill_null("") + "\n" + pl.col("text").fill_null("")
 
 
 def feedback_key(
@@ -40,21 +42,23 @@ def feedback_key(
     (True, None)
     """
     columns = {"kind": kind, "role": sender_role, "c": customer_id, "revision": source_revision, "attempt": attempt}
-    judged = pl.col("kind").is_in(kinds) & (pl.col("role") == "customer") & pl.col("c").is_not_null()
-    judged = judged & (pl.col("revision") == 0) & (pl.col("attempt") == 0)
-    rows = pl.DataFrame(columns).select(judged.fill_null(False)).to_series().arg_true()
+    rows = pl.DataFrame(columns).select(_judged(tuple(kinds))).to_series().arg_true()
     keys: list[str | None] = [None] * len(kind)
     if len(rows) == 0:
         return pl.Series("feedback_key", keys, dtype=pl.String)
-    frame = pl.DataFrame(
-        {"c": customer_id, "t": text, "s": subject, "score": score, "order": order_id, "ticket": ticket_id}
-    )[rows]
-    said = folded_content((frame["s"].fill_null("") + "\n" + frame["t"].fill_null("")).alias("said"))
-    short = said.str.len_chars() < min_chars
-    columns = (frame["c"], said, short, frame["score"], frame["order"], frame["ticket"])
-    for row, customer, content, is_short, value, order, ticket in zip(rows, *columns, strict=True):
+    texts = pl.DataFrame({"text": text, "subject": subject.cast(pl.String)})[rows]
+    contents = folded_content(texts.select(_SAID).to_series())
+    columns = (column[rows] for column in (customer_id, score, order_id, ticket_id))
+    for row, content, customer, value, order, ticket in zip(rows, contents, *columns, strict=True):
         if not content and order is None and ticket is None:
             continue
+        is_short = len(content) < min_chars
         parts = [customer, content, order or "", f"{value}{_SEPARATOR}{ticket or ''}" if is_short else ""]
         keys[row] = blake2b(_SEPARATOR.join(parts).encode(), digest_size=16).hexdigest()
     return pl.Series("feedback_key", keys, dtype=pl.String)
+
+
+@lru_cache(maxsize=8)
+def _judged(kinds: tuple[str, ...]) -> pl.Expr:
+    known = pl.col("kind").is_in(kinds) & (pl.col("role") == "customer") & pl.col("c").is_not_null()
+    return (known & (pl.col("revision") == 0) & (pl.col("attempt") == 0)).fill_null(False)

@@ -1,31 +1,42 @@
-"""Encodes the rows of a frame as JSON objects, vectorised; NULL members are left out.
+"""Encodes the rows of a frame as JSON objects; NULL members are left out.
 
-Leaving out NULLs makes an interaction 500 bytes instead of 870, which every hop after this one pays for. Few calls
-matter as much as few bytes: at 9,300 messages a second a batch holds some hundred rows, and a form that asked polars
-once a column spent more on the asking than on the rows.
+Leaving out NULLs makes an interaction 500 bytes instead of 870, which every hop after this one pays for. orjson a row
+costs as much as polars' own encoder where a batch is large (4.6 µs a row) and half of it where a batch holds some
+hundred rows, as it does at 9,300 messages a second (4.5 instead of 8.2 µs).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import orjson
 import polars as pl
 
-# Members that are null. They can't match inside a text: there every quote is escaped, so `,"` does not occur. Taken out
-# run by run: neighbours are mostly null together, and one by one it took 2.7 instead of 1.4 µs a row.
-_NULL_MEMBERS = r'(?:,"[a-z0-9_]+":null)+'
-_FIRST_NULL_MEMBER = r'^\{"[a-z0-9_]+":null,?'
 
+def json_lines(columns: Sequence[pl.Series]) -> list[str]:
+    """One JSON object a row, keys in the order of the columns, NULL and non-finite values left out.
 
-def json_lines(frame: pl.DataFrame) -> pl.Series:
-    """One JSON object a row, keys in column order, NULL and non-finite values left out; keys are ``[a-z0-9_]+``.
-
-    >>> json_lines(pl.DataFrame({"id": [1, 2], "text": ['say "hi"', None], "ok": [True, False]})).to_list()
-    ['{"id":1,"text":"say \\\\"hi\\\\"","ok":true}', '{"id":2,"ok":false}']
+    >>> json_lines(pl.DataFrame({"id": [1, 2], "text": ["嗯", None], "ok": [True, False]}).get_columns())
+    ['{"id":1,"text":"嗯","ok":true}', '{"id":2,"ok":false}']
     """
-    present = [column.name for column in frame.iter_columns() if column.null_count() < len(column)]
+    present = [column for column in columns if column.null_count() < len(column)]
+    names = [column.name for column in present]
     if not present:
-        return pl.Series("record", ["{}"] * len(frame), dtype=pl.String)
-    whole = pl.struct(present).struct.json_encode().str.replace_all(_NULL_MEMBERS, "")
-    first = frame[present[0]]
-    if first.null_count() or first.dtype.is_float():
-        whole = whole.str.replace(_FIRST_NULL_MEMBER, "{")
-    return frame.select(whole.alias("record")).to_series()
+        return ["{}"] * len(columns[0])
+    dumps, rows = orjson.dumps, zip(*(column.to_list() for column in present), strict=True)
+    lines = [dumps({n: v for n, v in zip(names, row) if v is not None}).decode() for row in rows]  # noqa: B905
+    return [_without_nulls(line) if ":null" in line else line for line in lines]
+
+
+def json_line(record: Mapping[str, object]) -> str:
+    """One record as JSON, NULL and non-finite values left out.
+
+    >>> json_line({"score": float("nan"), "text": "a:null"})
+    '{"text":"a:null"}'
+    """
+    return _without_nulls(orjson.dumps(record).decode())
+
+
+def _without_nulls(line: str) -> str:
+    """NaN and infinity, which JSON has no number for, come out of orjson as null."""
+    return orjson.dumps({n: v for n, v in orjson.loads(line).items() if v is not None}).decode()

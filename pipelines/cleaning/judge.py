@@ -32,8 +32,8 @@ def judge(frame: pl.DataFrame, context: CleaningContext) -> pl.DataFrame:
         kind, role, text, subject=subject, score=frame["score"], score_scale_max=frame["score_scale_max"],
         **policy["ambiguity"],
     )  # fmt: skip
-    first_attempt = frame["attempt"] == 0
-    ambiguous = ambiguous.to_frame("rule").select(pl.when(first_attempt).then(pl.col("rule"))).to_series()
+    if frame["attempt"].max() > 0:
+        ambiguous = ambiguous.set(frame["attempt"] > 0, None)
     repeats = {n: v for n, v in policy["duplicate_feedback"].items() if n != "window_hours"}
     key = feedback_key(
         kind, role, frame["customer_id"], text, subject=subject, score=frame["score"], order_id=frame["order_id"],
@@ -46,7 +46,6 @@ def judge(frame: pl.DataFrame, context: CleaningContext) -> pl.DataFrame:
         baselines=context.baselines, **thresholds,
     )  # fmt: skip
     scores = judge_scores(frame["score"], frame["score_scale_max"], **policy["scores"])
-    kept_key = pl.when(decided["route"] == "kept").then(key)
-    return pl.concat([frame, decided, times, scores], how="horizontal").with_columns(
-        kept_key.alias("feedback_key"), pl.col("occurred_at_us").alias("occurred_at")
-    )
+    kept_keys = [k if route == "kept" else None for k, route in zip(key, decided["route"], strict=True)]
+    found = [*decided, *times, *scores, pl.Series("feedback_key", kept_keys, dtype=pl.String)]
+    return frame.hstack([*found, frame["occurred_at_us"].alias("occurred_at")])

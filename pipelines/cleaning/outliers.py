@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 MAD_TO_SIGMA = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
@@ -67,19 +68,6 @@ class Baselines:
             self._resolved[wanted] = next(self._entries[c] for c in candidates if c in self._entries)
         return self._resolved[wanted]
 
-    def columns(self, channel: pl.Series, kind: pl.Series) -> pl.DataFrame:
-        """Median, spread and version of each row, looked up once per distinct channel and kind."""
-        keys = pl.DataFrame({"channel": channel, "kind": kind})
-        distinct = keys.unique()
-        found = [self.of(*key) for key in distinct.rows()]
-        table = distinct.with_columns(
-            pl.Series("median_ln", [b.median_ln_s for b in found], dtype=pl.Float64),
-            pl.Series("mad_ln", [b.mad_ln_s for b in found], dtype=pl.Float64),
-            pl.Series("version", [b.version for b in found], dtype=pl.String),
-        )
-        joined = keys.join(table, on=["channel", "kind"], how="left", nulls_equal=True, maintain_order="left")
-        return joined.select("median_ln", "mad_ln", "version")
-
 
 def judge_response_times(
     channel: pl.Series,
@@ -117,65 +105,40 @@ def judge_response_times(
     [(45.0, 'normal', 'd1'), (45.0, 'unit_ms', 'd1'), (86400.0, 'extreme_confirmed', 'd1'),
      (None, 'outlier_high', 'd1'), (None, 'impossible', 'd1')]
     """
-    value, measured, thousandth = pl.col("value"), pl.col("measured"), pl.col("thousandth")
-    sigma = pl.max_horizontal(pl.col("mad_ln"), pl.lit(min_mad_ln)) * MAD_TO_SIGMA
+    nothing = [pl.Series(name, [None] * len(kind), dtype=dtype) for name, dtype in JUDGED_COLUMNS.items()]
+    if response_time_s.null_count() == len(kind):
+        return pl.DataFrame(nothing)
+    # Columns of numbers, a few in a batch: numpy takes 1 µs a step, and a column expression of polars 9 µs.
+    rows = response_time_s.is_not_null().arg_true()
+    normals = [baselines.of(*key) for key in zip(channel[rows], kind[rows], strict=True)]
+    median = np.array([normal.median_ln_s for normal in normals])
+    sigma = np.maximum([normal.mad_ln_s for normal in normals], min_mad_ln) * MAD_TO_SIGMA
+    value = response_time_s[rows].cast(pl.Float64).to_numpy()
+    span = (replied_at_us - asked_at_us)[rows].cast(pl.Float64).to_numpy() / 1e6  # NaN where not stated
+    measured, thousandth = np.where(span < 0, np.nan, span), value / 1e3
 
-    def sigmas(seconds: pl.Expr) -> pl.Expr:
-        return (seconds.clip(lower_bound=floor_s).log() - pl.col("median_ln")) / sigma
+    def sigmas(seconds: np.ndarray) -> np.ndarray:
+        return (np.log(np.maximum(seconds, floor_s)) - median) / sigma
 
-    def agree(one: pl.Expr, other: pl.Expr) -> pl.Expr:
-        tolerance = pl.max_horizontal(pl.lit(tolerance_s), other.abs() * tolerance_share)
-        return ((one - other).abs() <= tolerance).fill_null(False)
+    def agree(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return np.abs(one - other) <= np.maximum(tolerance_s, np.abs(other) * tolerance_share)
 
-    possible = value.is_finite() & (value >= 0)
-    far = sigmas(value).abs() > max_sigmas
-    measured_thousandth = agree(measured, thousandth) & ~agree(measured, value) & (value >= 100 * tolerance_s)
-    guessed_thousandth = measured.is_null() & (sigmas(value) > 0) & (sigmas(thousandth).abs() <= unit_max_sigmas)
-    verdict = (
-        pl.when(value.is_null())
-        .then(None)
-        .when(~possible)
-        .then(pl.lit("impossible"))
-        .when(measured_thousandth)
-        .then(pl.lit("unit_ms"))
-        .when(~far)
-        .then(pl.lit("normal"))
-        .when(agree(measured, value))
-        .then(pl.lit("extreme_confirmed"))
-        .when(guessed_thousandth)
-        .then(pl.lit("unit_ms"))
-        .when(sigmas(value) > 0)
-        .then(pl.lit("outlier_high"))
-        .otherwise(pl.lit("outlier_low"))
-    )
-    measured_if_normal = pl.when(sigmas(measured).abs() <= max_sigmas).then(measured)
-    corrected = (
-        pl.when(pl.col("verdict").is_in(["normal", "extreme_confirmed"]))
-        .then(value)
-        .when(pl.col("verdict") == "unit_ms")
-        .then(thousandth)
-        .when(pl.col("verdict").is_not_null())
-        .then(measured_if_normal)
-    )
-    if response_time_s.null_count() == len(response_time_s):
-        return pl.DataFrame({n: pl.Series([None] * len(response_time_s), dtype=t) for n, t in JUDGED_COLUMNS.items()})
-    reported = response_time_s.cast(pl.Float64)
-    span_s = _divided((replied_at_us - asked_at_us).cast(pl.Float64), 1e6)
-    frame = baselines.columns(channel, kind).with_columns(
-        reported.alias("value"),
-        _divided(reported, 1e3).alias("thousandth"),
-        span_s.set(span_s < 0, None).alias("measured"),
-    )
-    return frame.with_columns(verdict.alias("verdict")).select(
-        corrected.alias("response_time_corrected_s"),
-        pl.col("verdict").alias("response_time_verdict"),
-        pl.when(value.is_not_null()).then(pl.col("version")).alias("baseline_version"),
-    )
-
-
-def _divided(dividend: pl.Series, divisor: float) -> pl.Series:
-    """The quotient to the last bit. polars multiplies a column of two rows and more by the reciprocal: 117189 ms become
-    117.189 s alone and 117.18900000000001 s in company, and a verdict would depend on the batch.
-    """
-    quotient = dividend.to_numpy() / divisor
-    return pl.Series(quotient).set(dividend.is_null(), None)
+    with np.errstate(invalid="ignore"):  # a comparison with NaN is false, and that is meant
+        high, far = sigmas(value) > 0, np.abs(sigmas(value)) > max_sigmas
+        likely_thousandth = np.abs(sigmas(thousandth)) <= unit_max_sigmas
+        measured_thousandth = agree(measured, thousandth) & ~agree(measured, value) & (value >= 100 * tolerance_s)
+        first_that_holds = [
+            ("impossible", ~(np.isfinite(value) & (value >= 0))),
+            ("unit_ms", measured_thousandth),
+            ("normal", ~far),
+            ("extreme_confirmed", agree(measured, value)),
+            ("unit_ms", np.isnan(measured) & high & likely_thousandth),
+            ("outlier_high", high),
+        ]
+        names, holds = zip(*first_that_holds, strict=True)
+        verdict = np.select(holds, names, default="outlier_low")
+        measured_if_normal = np.where(np.abs(sigmas(measured)) <= max_sigmas, measured, np.nan)
+    stays, is_ms = (verdict == "normal") | (verdict == "extreme_confirmed"), verdict == "unit_ms"
+    corrected = np.select([stays, is_ms], [value, thousandth], default=measured_if_normal)
+    found = (pl.Series(corrected, nan_to_null=True), verdict.tolist(), [normal.version for normal in normals])
+    return pl.DataFrame([column.scatter(rows, values) for column, values in zip(nothing, found, strict=True)])

@@ -7,16 +7,17 @@ engine. Each message is judged on its own, so a result does not depend on how me
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import polars as pl
 
 from pipelines import contracts
 from pipelines.channels.interaction import Reject
-from pipelines.cleaning.batch import ParsedBatch, RawBatch, parse, raw_refs
+from pipelines.cleaning.batch import RAW_PREFIX, ParsedBatch, RawBatch, parse, raw_refs
 from pipelines.cleaning.context import CleaningContext
 from pipelines.cleaning.customer import join_customer, tokenise_identifiers
-from pipelines.cleaning.json_lines import json_lines
+from pipelines.cleaning.json_lines import json_line, json_lines
 from pipelines.cleaning.judge import judge
 from pipelines.privacy.free_text import redact, redact_json
 from pipelines.privacy.payloads import coordinates
@@ -36,8 +37,23 @@ OUTPUT_TYPES = {
     "vault_entries": pl.List(pl.String),
 }
 _CHUNK = 64
+_JUDGED_TYPES = {"position": pl.Int32} | {n: dtype for n, dtype in OUTPUT_TYPES.items() if n != "vault_entries"}
 KEPT_TOPICS = ("interactions.clean", "feedback.clean", "ticket_events.clean")
 REJECTS, REVIEW = "quarantine.rejects", "review.queue"
+FIRST_PLACE = {"first_topic": pl.String, "first_partition": pl.Int32, "first_offset": pl.Int64}
+_TOPIC = (
+    pl.when(pl.col("route") == "rejected")
+    .then(pl.lit(REJECTS))
+    .when(pl.col("route") == "review")
+    .then(pl.lit(REVIEW))
+    .when(pl.col("kind").is_in(["feedback", "complaint"]))
+    .then(pl.lit("feedback.clean"))
+    .when(pl.col("channel") == "ticket_system")
+    .then(pl.lit("ticket_events.clean"))
+    .otherwise(pl.lit("interactions.clean"))
+    .alias("topic")
+)
+_RECORD_KEY = pl.coalesce("customer_id", "session_id", "raw_ref").alias("record_key")
 
 
 def clean(batch: RawBatch, context: CleaningContext, processed_us: int) -> pl.DataFrame:
@@ -54,7 +70,8 @@ def clean(batch: RawBatch, context: CleaningContext, processed_us: int) -> pl.Da
         if size == 1:
             LOG.exception("message %s could not be cleaned", raw_refs(batch)[0])
             reason = f"The cleaning failed with {type(error).__name__}; the bytes are kept, see the log of the job."
-            return _assemble(batch, [_rejected(batch, [(0, Reject("cleaning.failed", reason))], context, processed_us)])
+            rejected = _rejected(batch, [(0, Reject("cleaning.failed", reason))], context, processed_us)
+            return _with_vault(rejected, [])
         step = max(size // _CHUNK, 1)
         parts = [clean(batch.rows(slice(at, at + step)), context, processed_us) for at in range(0, size, step)]
         return pl.concat(parts)
@@ -65,118 +82,117 @@ def _clean(batch: RawBatch, context: CleaningContext, processed_us: int) -> pl.D
     parts = [_rejected(batch, parsed.rejects, context, processed_us)] if parsed.rejects else []
     if parsed.positions:
         parts.append(_judged(batch, parsed, context, processed_us))
-    return _with_vault(_assemble(batch, parts), context.vault.drain())
+    if not parts:
+        return pl.DataFrame(schema=OUTPUT_TYPES)
+    whole = pl.concat(parts).sort("position") if len(parts) > 1 else parts[0]
+    if len(whole) != len(batch.topics):
+        raise AssertionError(f"{len(batch.topics)} messages came in, {len(whole)} verdicts went out")
+    return _with_vault(whole, context.vault.drain())
 
 
 def _judged(batch: RawBatch, parsed: ParsedBatch, context: CleaningContext, processed_us: int) -> pl.DataFrame:
     """The readable messages: rules on the clear text, then tokens, then the customer, then the record."""
-    place = _place(batch, parsed.positions, processed_us)
     frame = join_customer(tokenise_identifiers(parsed.interactions, context), context)
-    frame = pl.concat([place, frame], how="horizontal")
-    frame = judge(frame, context)
+    frame = judge(frame.hstack(_place(batch, parsed.positions, processed_us)), context)
     kinds = frozenset(context.policies["privacy"]["free_text"]["kinds"])
-    frame = frame.with_columns(
-        redact(frame["text"], context.tokeniser, kinds=kinds).alias("text"),
-        redact(frame["subject"], context.tokeniser, kinds=kinds).alias("subject"),
-        redact_json(frame["attributes"], context.tokeniser, kinds=kinds).alias("attributes"),
-    )
-    kept = pl.when(pl.col("kind").is_in(["feedback", "complaint"])).then(pl.lit("feedback.clean"))
-    kept = kept.when(pl.col("channel") == "ticket_system").then(pl.lit("ticket_events.clean"))
-    topic = (
-        pl.when(pl.col("route") == "rejected")
-        .then(pl.lit(REJECTS))
-        .when(pl.col("route") == "review")
-        .then(pl.lit(REVIEW))
-        .otherwise(kept.otherwise(pl.lit("interactions.clean")))
-    )
-    frame = frame.with_columns(topic.alias("topic"))
-    return _encoded(_sealed(frame, batch, context))
+    for name, hide in (("text", redact), ("subject", redact), ("attributes", redact_json)):
+        frame = frame.replace_column(frame.get_column_index(name), hide(frame[name], context.tokeniser, kinds=kinds))
+    frame = frame.hstack(frame.select(_TOPIC, _RECORD_KEY))
+    frame = frame.hstack(_sealed(frame, batch, context))
+    columns = {name: frame[name] for name in ("position", "event_id", "raw_ref", "topic", "record_key")}
+    columns |= {"record": _records(frame), "feedback_key": frame["feedback_key"], "occurred_us": frame["occurred_at"]}
+    return _output(columns | {"received_us": frame["received_at"], "attempt": frame["attempt"]})
 
 
 def _rejected(
     batch: RawBatch, rejects: list[tuple[int, Reject]], context: CleaningContext, processed_us: int
 ) -> pl.DataFrame:
     """The unreadable messages. Nothing is known of them but their place, so each is an event of its own."""
-    place = _place(batch, [position for position, _ in rejects], processed_us)
-    frame = place.with_columns(
-        pl.col("raw_ref").alias("event_id"),
-        pl.col("raw_topic").str.slice(len("raw.")).alias("channel"),
-        pl.Series("account", [batch.accounts[position] or "default" for position, _ in rejects], dtype=pl.String),
-        pl.Series("rule", [reject.rule for _, reject in rejects], dtype=pl.String),
-        pl.Series("reason", [reject.reason for _, reject in rejects], dtype=pl.String),
-        pl.lit(REJECTS).alias("topic"),
-        pl.lit(None, dtype=pl.String).alias("feedback_key"),
-        pl.lit(None, dtype=pl.Int64).alias("occurred_at"),
-    )
-    return _encoded(_sealed(frame, batch, context))
+    refs, rows = raw_refs(batch), []
+    for position, reject in rejects:
+        topic, payload = batch.topics[position], batch.payloads[position] or b""
+        where = topic, batch.partitions[position], batch.offsets[position]
+        known = dict(zip(FIRST_PLACE, _first_place(batch.first_refs[position]), strict=True))
+        known |= dict(zip(("raw_topic", "raw_partition", "raw_offset"), where, strict=True))
+        known |= {"attempt": batch.attempts[position], "channel": topic.removeprefix(RAW_PREFIX)}
+        known |= {"account": batch.accounts[position] or "default", "received_at": batch.received_us[position]}
+        known |= {"processed_at": processed_us, "rule": reject.rule, "reason": reject.reason}
+        known |= {"payload_bytes": len(payload), "payload_encrypted": context.sealer.seal(payload, coordinates(*where))}
+        record = json_line({name: known[name] for name in _fields(REJECTS) if known[name] is not None})
+        ref = refs[position]
+        rows.append((position, ref, ref, REJECTS, ref, record, None, None, known["received_at"], known["attempt"]))
+    return _output(dict(zip(_JUDGED_TYPES, zip(*rows, strict=True), strict=True)))
 
 
-def _place(batch: RawBatch, positions: list[int], processed_us: int) -> pl.DataFrame:
-    refs = raw_refs(batch)
-
-    def column(name: str, values: list, dtype: pl.DataType) -> pl.Series:
-        return pl.Series(name, [values[p] for p in positions], dtype=dtype)
-
-    return pl.DataFrame(
-        [
-            pl.Series("position", positions, dtype=pl.Int32),
-            column("raw_ref", refs, pl.String),
-            column("raw_topic", batch.topics, pl.String),
-            column("raw_partition", batch.partitions, pl.Int32),
-            column("raw_offset", batch.offsets, pl.Int64),
-            column("attempt", batch.attempts, pl.Int32),
-            column("received_at", batch.received_us, pl.Int64),
-            column("first_ref", batch.first_refs, pl.String),
-        ]
-    ).with_columns(
-        pl.lit(processed_us, dtype=pl.Int64).alias("processed_at"),
-        _part("first_ref", 0).alias("first_topic"),
-        _part("first_ref", 1).cast(pl.Int32, strict=False).alias("first_partition"),
-        _part("first_ref", 2).cast(pl.Int64, strict=False).alias("first_offset"),
-    )
+def _output(columns: Mapping[str, Sequence | pl.Series]) -> pl.DataFrame:
+    """Columns as ``OUTPUT_TYPES`` with the position before them and no vault entries yet."""
+    return pl.DataFrame([pl.Series(n, columns[n], dtype=dtype) for n, dtype in _JUDGED_TYPES.items()])
 
 
-def _part(reference: str, number: int) -> pl.Expr:
-    return pl.col(reference).str.split("|").list.get(number, null_on_oob=True)
+def _place(batch: RawBatch, positions: list[int], processed_us: int) -> list[pl.Series]:
+    """Where each message stands, and where its first attempt stood if any message of the batch is a replay."""
+    columns = {
+        "raw_ref": (raw_refs(batch), pl.String),
+        "raw_topic": (batch.topics, pl.String),
+        "raw_partition": (batch.partitions, pl.Int32),
+        "raw_offset": (batch.offsets, pl.Int64),
+        "attempt": (batch.attempts, pl.Int32),
+        "received_at": (batch.received_us, pl.Int64),
+    }
+    if any(batch.first_refs):
+        firsts = zip(*map(_first_place, batch.first_refs), strict=True)
+        columns |= {name: (values, FIRST_PLACE[name]) for name, values in zip(FIRST_PLACE, firsts, strict=True)}
+    return [
+        pl.Series("position", positions, dtype=pl.Int32),
+        pl.Series("processed_at", [processed_us] * len(positions), dtype=pl.Int64),
+        *(pl.Series(n, [values[p] for p in positions], dtype=dtype) for n, (values, dtype) in columns.items()),
+    ]
 
 
-def _sealed(frame: pl.DataFrame, batch: RawBatch, context: CleaningContext) -> pl.DataFrame:
-    """Adds the encrypted bytes and their size where a person or a replay will need them: rejects and review rows."""
-    wanted = frame["topic"].is_in([REJECTS, REVIEW]).to_list()
+def _first_place(ref: str | None) -> tuple[str | None, int | None, int | None]:
+    """Topic, partition and offset of ``topic|partition|offset``; a header of a replay, so it may hold anything."""
+    if ref is None:
+        return None, None, None
+    topic, partition, offset = [*ref.split("|"), "", ""][:3]
+    return topic, _whole_number(partition, 2**31), _whole_number(offset, 2**63)
+
+
+def _whole_number(text: str, limit: int) -> int | None:
+    plain = text.isascii() and text.isdigit() and len(text) < 20  # Python reads no number of 4,300 digits
+    return int(text) if plain and int(text) < limit else None
+
+
+def _sealed(frame: pl.DataFrame, batch: RawBatch, context: CleaningContext) -> list[pl.Series]:
+    """The encrypted bytes and their size where a person or a replay will need them: rejects and review rows."""
     sealed: list[str | None] = [None] * len(frame)
     sizes: list[int | None] = [None] * len(frame)
-    for row, (position, needed) in enumerate(zip(frame["position"], wanted, strict=True)):
-        if needed:
+    for row, (position, topic) in enumerate(zip(frame["position"], frame["topic"], strict=True)):
+        if topic in (REJECTS, REVIEW):
             payload = batch.payloads[position] or b""
             where = coordinates(batch.topics[position], batch.partitions[position], batch.offsets[position])
             sealed[row], sizes[row] = context.sealer.seal(payload, where), len(payload)
-    return frame.with_columns(
-        pl.Series("payload_encrypted", sealed, dtype=pl.String), pl.Series("payload_bytes", sizes, dtype=pl.Int64)
-    )
+    return [pl.Series("payload_encrypted", sealed, dtype=pl.String), pl.Series("payload_bytes", sizes, dtype=pl.Int64)]
 
 
-def _encoded(frame: pl.DataFrame) -> pl.DataFrame:
+def _records(frame: pl.DataFrame) -> list[str | None]:
     """The record of each row as JSON with exactly the fields its topic's contract lists."""
-    key = pl.coalesce(*(n for n in ("customer_id", "session_id", "raw_ref") if n in frame.columns))
-    parts = []
+    records: list[str | None] = [None] * len(frame)
+    present = set(frame.columns)
     for topics in _same_fields():
-        rows = frame.filter(pl.col("topic").is_in(topics))
-        if len(rows) == 0:
+        belongs = _among(frame["topic"], topics)
+        if not belongs.any():
             continue
-        names = [n for n in _fields(topics[0]) if n in rows.columns]
-        parts.append(
-            rows.select(
-                "position", "event_id", "raw_ref", "topic", "feedback_key",
-                key.alias("record_key"),
-                pl.col("occurred_at").alias("occurred_us"),
-                json_lines(rows.select(names)).alias("record"),
-                pl.col("received_at").alias("received_us"),
-                "attempt",
-            )
-        )  # fmt: skip
-    return pl.concat(parts)
+        columns = [frame[name].filter(belongs) for name in _fields(topics[0]) if name in present]
+        for row, record in zip(belongs.arg_true(), json_lines(columns), strict=True):
+            records[row] = record
+    return records
 
 
+def _among(topics: pl.Series, wanted: list[str]) -> pl.Series:
+    return pl.Series([topic in wanted for topic in topics.to_list()], dtype=pl.Boolean)
+
+
+@lru_cache(maxsize=1)
 def _same_fields() -> list[list[str]]:
     """Output topics in groups whose records have the same fields: the three kept ones are encoded in one go."""
     groups: dict[tuple[str, ...], list[str]] = {}
@@ -190,20 +206,8 @@ def _fields(topic: str) -> tuple[str, ...]:
     return tuple(f.name for f in contracts.topic(topic).fields)
 
 
-def _assemble(batch: RawBatch, parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """All rows in the batch's order, no vault entries yet."""
-    if not parts:
-        return pl.DataFrame(schema=OUTPUT_TYPES)
-    whole = pl.concat([part.select(sorted(part.columns)) for part in parts]).sort("position")
-    if len(whole) != len(batch.topics):
-        raise AssertionError(f"{len(batch.topics)} messages came in, {len(whole)} verdicts went out")
-    nothing = pl.lit(None, dtype=OUTPUT_TYPES["vault_entries"]).alias("vault_entries")
-    return whole.with_columns(nothing).select(list(OUTPUT_TYPES))
-
-
-def _with_vault(frame: pl.DataFrame, entries: list[tuple[str, str]]) -> pl.DataFrame:
-    """The vault entries of the batch ride on its first row: which row carries them has no meaning."""
-    if not entries:
-        return frame
-    carried = [[f"{token}|{value}" for token, value in entries]] + [None] * (len(frame) - 1)
-    return frame.with_columns(pl.Series("vault_entries", carried, dtype=OUTPUT_TYPES["vault_entries"]))
+def _with_vault(whole: pl.DataFrame, entries: list[tuple[str, str]]) -> pl.DataFrame:
+    """The output columns. The vault entries of the batch ride on its first row: which one has no meaning."""
+    carried = [[f"{token}|{value}" for token, value in entries] or None] + [None] * (len(whole) - 1)
+    vault = pl.Series("vault_entries", carried, dtype=OUTPUT_TYPES["vault_entries"])
+    return pl.DataFrame([vault if name == vault.name else whole[name] for name in OUTPUT_TYPES])

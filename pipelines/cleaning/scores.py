@@ -1,5 +1,6 @@
 """Satisfaction scores that cannot stand on their own scale."""
 
+import numpy as np
 import polars as pl
 
 
@@ -16,17 +17,19 @@ def judge_scores(
     ...              scale_min={5.0: 1.0}, default_scale_max=100.0).rows()
     [(5.0, 'normal'), (None, 'out_of_scale'), (None, 'out_of_scale'), (0.0, 'normal'), (None, None)]
     """
-    top = score_scale_max.cast(pl.Float64).fill_null(default_scale_max)
-    bottom = top.replace_strict(list(scale_min), list(scale_min.values()), default=0.0, return_dtype=pl.Float64)
-    value = score.cast(pl.Float64)
-    frame = pl.DataFrame({"value": value, "top": top, "bottom": bottom})
-    inside = pl.col("value").is_finite() & pl.col("top").is_finite() & pl.col("value").is_between("bottom", "top")
-    return frame.select(
-        pl.when(inside).then("value").alias("score_corrected"),
-        pl.when(pl.col("value").is_null())
-        .then(None)
-        .when(inside)
-        .then(pl.lit("normal"))
-        .otherwise(pl.lit("out_of_scale"))
-        .alias("score_verdict"),
+    size = len(score)
+    corrected = pl.Series("score_corrected", [None] * size, dtype=pl.Float64)
+    verdict = pl.Series("score_verdict", [None] * size, dtype=pl.String)
+    if score.null_count() == size:
+        return pl.DataFrame([corrected, verdict])
+    rows = score.is_not_null().arg_true()
+    value, scale = (column[rows].cast(pl.Float64) for column in (score, score_scale_max))
+    value, top = value.to_numpy(), np.where(scale.is_null(), default_scale_max, scale.to_numpy())
+    bottom = np.select([top == at for at in scale_min], list(scale_min.values()), default=0.0)
+    inside = np.isfinite(value) & np.isfinite(top) & (bottom <= value) & (value <= top)
+    return pl.DataFrame(
+        [
+            corrected.scatter(rows, pl.Series(np.where(inside, value, np.nan), nan_to_null=True)),
+            verdict.scatter(rows, np.where(inside, "normal", "out_of_scale").tolist()),
+        ]
     )

@@ -18,6 +18,11 @@ SAYS_SOMETHING = rf"[^{INVISIBLE_CLASS}\p{{P}}\p{{S}}]|{EMOJI_CLASS}"
 INVISIBLE_RUN = rf"[{INVISIBLE_CLASS}]+"
 _MARKS_RUN = rf"[{INVISIBLE_CLASS}\p{{P}}[\p{{S}}--{EMOJI_CLASS}]]+"
 
+_CASELESS = pl.col("said").str.normalize("NFKC").str.to_lowercase()
+_BARE = _CASELESS.str.replace_all(_MARKS_RUN, "").alias("bare")
+_SEEN = _CASELESS.str.replace_all(INVISIBLE_RUN, "").alias("seen")
+_FOLDED = pl.when(pl.col("bare") == "").then("seen").otherwise("bare")
+
 
 def is_visible(text: pl.Series) -> pl.Series:
     """True where a reader sees anything at all; NULL counts as nothing.
@@ -54,7 +59,4 @@ def folded_content(text: pl.Series) -> pl.Series:
     >>> folded_content(pl.Series(["ＡＢ　太慢了！！！", "ab太慢了。", "太慢\\u200b了", "??", None])).to_list()
     ['ab太慢了', 'ab太慢了', '太慢了', '??', None]
     """
-    folded = text.str.normalize("NFKC").str.to_lowercase()
-    bare = folded.str.replace_all(_MARKS_RUN, "")
-    frame = pl.DataFrame({"bare": bare, "seen": without_invisible(folded)})
-    return frame.select(pl.when(pl.col("bare") == "").then("seen").otherwise("bare").alias(text.name)).to_series()
+    return text.alias("said").to_frame().select(_BARE, _SEEN).select(_FOLDED).to_series().alias(text.name)

@@ -17,14 +17,19 @@ def verdict(invalid_rule: pl.Series, blank: pl.Series, ambiguous_rule: pl.Series
     ...         pl.Series(["complaint.vague", None, None], dtype=pl.String)).select("route", "rule").rows()
     [('review', 'complaint.vague'), ('rejected', 'time.handle_impossible'), ('rejected', 'text.blank')]
     """
-    frame = pl.DataFrame({"invalid": invalid_rule, "blank": blank, "ambiguous": ambiguous_rule})
-    rejecting = pl.coalesce("invalid", pl.when(pl.col("blank")).then(pl.lit(BLANK_RULE)))
-    return frame.select(
-        pl.when(rejecting.is_not_null())
-        .then(pl.lit("rejected"))
-        .when(pl.col("ambiguous").is_not_null())
-        .then(pl.lit("review"))
-        .otherwise(pl.lit("kept"))
-        .alias("route"),
-        pl.coalesce(rejecting, "ambiguous").alias("rule"),
-    ).with_columns(pl.col("rule").replace_strict(REASONS, default=None, return_dtype=pl.String).alias("reason"))
+    size = len(blank)
+    routes, rules, reasons = ["kept"] * size, [None] * size, [None] * size
+    by_severity = (("review", ambiguous_rule), ("rejected", _named(blank)), ("rejected", invalid_rule))
+    for route, found in by_severity:
+        if found.null_count() == size:
+            continue
+        rows = found.is_not_null().arg_true()
+        for row, rule in zip(rows, found[rows], strict=True):
+            routes[row], rules[row], reasons[row] = route, rule, REASONS[rule]
+    columns = {"route": routes, "rule": rules, "reason": reasons}
+    return pl.DataFrame([pl.Series(name, values, dtype=pl.String) for name, values in columns.items()])
+
+
+def _named(blank: pl.Series) -> pl.Series:
+    rule = pl.Series([None] * len(blank), dtype=pl.String)
+    return rule.scatter(blank.arg_true(), BLANK_RULE) if blank.any() else rule

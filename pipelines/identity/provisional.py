@@ -8,6 +8,16 @@ from pipelines.identity.index import IdentityIndex
 
 _PREFIX = "p_"
 _HEX_DIGITS = 24
+_BEST = pl.coalesce(pl.all()).alias("customer_id")
+_NAME = pl.lit(_PREFIX) + pl.col("customer_id").str.tail(32).str.head(_HEX_DIGITS)
+_STATUS = (
+    pl.when(pl.col("linked").is_not_null())
+    .then(pl.lit("linked"))
+    .when(pl.col("named").is_not_null())
+    .then(pl.lit("provisional"))
+    .otherwise(pl.lit("anonymous"))
+    .alias("identity_status")
+)
 
 
 def provisional_id(tokens: Mapping[str, pl.Series], order: list[str]) -> pl.Series:
@@ -22,9 +32,7 @@ def provisional_id(tokens: Mapping[str, pl.Series], order: list[str]) -> pl.Seri
     at_hand = [tokens[kind].alias(kind) for kind in order if kind in tokens]
     if not at_hand:
         raise ValueError(f"No token column of the provisional order {order} is given.")
-    best = pl.DataFrame(at_hand).select(pl.coalesce(pl.all()).alias("customer_id"))
-    tail = pl.col("customer_id").str.tail(32).str.head(_HEX_DIGITS)
-    return best.select((pl.lit(_PREFIX) + tail).alias("customer_id")).to_series()
+    return pl.DataFrame(at_hand).select(_BEST).select(_NAME).to_series()
 
 
 def _no_links(rows: int) -> pl.Series:
@@ -49,13 +57,6 @@ def join_customers(
     # One look-up for all kinds: asked one by one, a batch of 450 paid more for the calls than for the tokens.
     found = index.lookup(pl.concat(asked)) if asked else pl.Series([], dtype=pl.String)
     links = [found.slice(at * rows, rows).alias(str(at)) for at in range(len(asked))]
-    linked = pl.DataFrame(links).select(pl.coalesce(pl.all())).to_series() if links else _no_links(rows)
+    linked = pl.DataFrame(links).select(_BEST).to_series() if links else _no_links(rows)
     frame = pl.DataFrame({"linked": linked, "named": provisional_id(tokens, provisional)})
-    status = (
-        pl.when(pl.col("linked").is_not_null())
-        .then(pl.lit("linked"))
-        .when(pl.col("named").is_not_null())
-        .then(pl.lit("provisional"))
-        .otherwise(pl.lit("anonymous"))
-    )
-    return frame.select(pl.coalesce("linked", "named").alias("customer_id"), status.alias("identity_status"))
+    return frame.select(pl.coalesce("linked", "named").alias("customer_id"), _STATUS)

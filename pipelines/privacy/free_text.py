@@ -67,7 +67,9 @@ def _redact_tree(node: object, tokeniser: Tokeniser, kinds: frozenset[str]) -> o
 
 def _replace(text: pl.Series, rewrite: Callable[[str], str]) -> pl.Series:
     """`rewrite` on the texts that pass the sieve; it gives back the very object where it changed nothing."""
-    suspects = text.str.contains(SIEVE).fill_null(False).arg_true()
+    if text.null_count() == len(text):
+        return text
+    suspects = text.str.contains(SIEVE).arg_true()
     if len(suspects) == 0:
         return text
     before = text[suspects].to_list()
