@@ -1,7 +1,8 @@
 """Reads the clean topics uncommitted and tells how old each record is when it arrives; a process of its own.
 
 ``python -m tests.bench.clean_reader --bootstrap HOST:PORT --from EPOCH --until EPOCH``: records received in that window
-count. Its last line is JSON: how many, and percentiles in ms of raw record time → read, and of its two halves.
+count. Its last line is JSON: how many, percentiles in ms of raw record time → read and of its two halves, and what a
+record took that was received in each second of the window: a tail has a moment, and the moment a cause.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import time
 from array import array
 
+import numpy as np
 from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 
 from pipelines import contracts
@@ -43,7 +45,7 @@ def consumer(bootstrap: str) -> Consumer:
 
 def read(found: Consumer, from_s: float, until_s: float) -> dict:
     """Waits until the window is over and nothing of it comes any more."""
-    whole, to_judged, to_read = array("d"), array("d"), array("d")
+    received, whole, to_judged, to_read = array("d"), array("d"), array("d"), array("d")
     last = time.time()
     while True:
         message = found.poll(0.1)
@@ -53,12 +55,13 @@ def read(found: Consumer, from_s: float, until_s: float) -> dict:
         if message is None or message.error() is not None:
             continue
         value = message.value()
-        received, processed = _RECEIVED.search(value), _PROCESSED.search(value)
-        if received is None or processed is None:
+        came, processed = _RECEIVED.search(value), _PROCESSED.search(value)
+        if came is None or processed is None:
             continue
-        received_s, processed_s = int(received[1]) / 1e6, int(processed[1]) / 1e6
+        received_s, processed_s = int(came[1]) / 1e6, int(processed[1]) / 1e6
         if from_s <= received_s < until_s:
             last = now
+            received.append(received_s)
             whole.append((now - received_s) * 1000)
             to_judged.append((processed_s - received_s) * 1000)
             to_read.append((now - processed_s) * 1000)
@@ -67,7 +70,24 @@ def read(found: Consumer, from_s: float, until_s: float) -> dict:
         "clean_ms": percentiles(whole),
         "raw_to_judged_ms": percentiles(to_judged),
         "judged_to_read_ms": percentiles(to_read),
+        "by_second": by_second(received, whole, to_judged),
     }
+
+
+def by_second(received_s: array, whole: array, to_judged: array) -> list[dict]:
+    """``{"at", "records", "p50", "p95", "judged_p50", "judged_p95"}`` of the records received in each second, ms."""
+    at = np.floor(np.asarray(received_s))
+    told = []
+    for second in np.unique(at):
+        these = at == second
+        found = _whole_ms(percentiles(np.asarray(whole)[these], (50, 95)))
+        judged = _whole_ms(percentiles(np.asarray(to_judged)[these], (50, 95)), "judged_")
+        told.append({"at": int(second), "records": int(these.sum())} | found | judged)
+    return told
+
+
+def _whole_ms(found: dict[str, float], prefix: str = "") -> dict[str, int]:
+    return {prefix + name: round(value) for name, value in found.items()}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -82,6 +82,7 @@ class Sampler(threading.Thread):
         self._over = threading.Event()
         self.cpu: list[tuple[float, dict[str, float]]] = []
         self.threads: list[tuple[float, dict[str, float]]] = []
+        self.idle: list[tuple[float, dict[str, float]]] = []
         self.memory: list[tuple[float, dict[str, float]]] = []
 
     def __enter__(self) -> Sampler:
@@ -118,6 +119,8 @@ class Sampler(threading.Thread):
         for process, spent in self._spent.items():
             cpu[self._known[process]] += spent
         self.cpu.append((at, dict(cpu)))
+        machine = psutil.cpu_times()
+        self.idle.append((at, {"idle": machine.idle + machine.iowait}))
         self.memory.append((at, dict(memory)))
         if with_threads and self._thread_spent:
             roles = defaultdict(float)
@@ -140,6 +143,14 @@ class Sampler(threading.Thread):
         """Who held what when the sum was largest, MB."""
         _, parts = max(self.memory, key=lambda sample: sum(sample[1].values()), default=(0, {}))
         return {part: round(mb) for part, mb in sorted(parts.items(), key=lambda pair: -pair[1])}
+
+    def by_second(self, began_at: float, ended_at: float) -> list[dict]:
+        """``{"at", "idle", part: cores, …}`` of each second: who had the cores, and how much of them nobody."""
+        told = []
+        for at in range(int(began_at), int(ended_at)):
+            used = figures.between(self.cpu, at, at + 1) | figures.between(self.idle, at, at + 1)
+            told.append({"at": at} | {part: round(cores, 2) for part, cores in sorted(used.items())})
+        return told
 
     def spent(self, began_at: float, ended_at: float, events: int) -> dict:
         """Core-seconds per million events between two moments, by part and, for one JVM, by role of its threads."""

@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("say --events or --seconds")
     pool = load_pool.load(args.pool)
     records = itertools.islice(load_pool.endless(pool, args.first_pass), args.events or None)
-    sender = Sender(args.bootstrap, linger_ms=5 if args.rate else 50)
+    sender = Sender(args.bootstrap, linger_ms=20 if args.rate else 50)  # 20: as pipelines.io.publisher
     began = time.perf_counter()
     behind_ms = run(sender, records, args.rate, args.seconds)
     sender.finish()

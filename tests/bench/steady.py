@@ -47,7 +47,10 @@ def latency(home: Path, pool: Path, per_s: float, warm_s: float, seconds: float,
                 reader.wait(20)
         _drained(stack, sent["sent"])
         visible = lake_facts.visible_after_s(stack.lake, "silver.interactions", from_s, until_s)
-        return json.loads(told.splitlines()[-1]) | {
+        read = json.loads(told.splitlines()[-1])
+        cores = {second["at"]: second for second in sampler.by_second(from_s, until_s)}
+        read["by_second"] = [second | {"cores": cores.get(second["at"])} for second in read["by_second"]]
+        return read | {
             "asked_per_s": per_s,
             "reached_per_s": sent["per_s"],
             "generator_behind_ms_max": sent["behind_ms_max"],
