@@ -11,6 +11,9 @@ from infra.stack import flink, flink_jobs, health, kafka, mariadb, topics
 from infra.stack.settings import Settings
 from infra.trino import server as trino
 
+# A core is shared about 9 : 1 (10) and 29 : 1 (15) with a part of niceness 0.
+WRITERS, WATCHERS = 10, 15
+
 
 def _nothing(settings: Settings) -> None:
     return None
@@ -40,6 +43,8 @@ class Program:
     ports: what for → port. health: None when fine, else why not.
     wanted: False where a server of your own replaces it.
     scratch: a folder emptied before each start, for what a killed part could not remove itself.
+    niceness: above 0 for what may wait when the cores are scarce: a table's freshness is promised in a minute, a clean
+    record's in fractions of a second, and each checkpoint gives the writers of tables all its rows at once.
     """
 
     name: str
@@ -58,6 +63,7 @@ class Program:
     optional: bool = False
     scratch: Callable[[Settings], Path | None] = _nothing
     preparing: str = "preparing"
+    niceness: int = 0
 
 
 def service(name: str, module: str, **options: object) -> Program:
@@ -145,9 +151,9 @@ PROGRAMS: tuple[Program, ...] = (
         ports=lambda s: {"gateway": s.ports.gateway},
         health=lambda s: health.http(f"{s.gateway_url}/healthz"),
     ),
-    service("tiering", "jobs.services.tiering"),
-    service("serving-writer", "jobs.services.serving_writer"),
-    service("balance", "jobs.services.balance"),
+    service("tiering", "jobs.services.tiering", niceness=WRITERS),
+    service("serving-writer", "jobs.services.serving_writer", niceness=WRITERS),
+    service("balance", "jobs.services.balance", niceness=WATCHERS),
     service(
         "metrics",
         "jobs.services.metrics",

@@ -49,7 +49,8 @@ def _quoted(value: str) -> str:
 
 def _program_section(settings: Settings, program: Program) -> str:
     guard = [sys.executable, "-m", "infra.stack.guard", program.name, str(settings.home), str(program.stop_limit_s)]
-    command = shlex.join([*guard, "--", *program.command(settings)]).replace("%", "%%")
+    nice = ["nice", "-n", str(program.niceness)] if program.niceness else []
+    command = shlex.join([*guard, "--", *nice, *program.command(settings)]).replace("%", "%%")
     environment = program.environment(settings) | processes.marks(settings.home, program.name)
     scratch = program.scratch(settings)
     if scratch is not None:

@@ -29,6 +29,15 @@ def parsed(settings: Settings, program: Program):
     return options.process_group_configs[0].process_configs[0]
 
 
+def test_what_may_wait_runs_with_less_of_a_core(settings: Settings) -> None:
+    import shlex
+
+    patient = Program("part", 1, 1, lambda s: ["run", "it"], niceness=5)
+    assert shlex.split(parsed(settings, patient).command)[-6:] == ["--", "nice", "-n", "5", "run", "it"]
+    eager = Program("part", 1, 1, lambda s: ["run", "it"])
+    assert shlex.split(parsed(settings, eager).command)[-3:] == ["--", "run", "it"]
+
+
 def test_awkward_words_reach_the_part_unchanged(settings: Settings) -> None:
     awkward = {"URL": "mysql://u:p%40ss@h/d", "QUOTED": 'say "hi", then 100%', "LIST": "a=1,b=2;c"}
     program = Program("part", 1, 1, lambda s: ["run", "a b", "100%", '{"x": "y"}'], environment=lambda s: awkward)
