@@ -38,8 +38,12 @@ class Refused(RuntimeError):
 def command(
     job: Annotated[str, typer.Argument(help=f"One of: {', '.join(JOBS)}.")],
     parallelism: Annotated[int, typer.Option(help="Parallel workers; 2 on two cores.", min=1, max=128)] = 2,
-    checkpoint_s: Annotated[float, typer.Option(help="Seconds between checkpoints, and so between commits.")] = 5.0,
-    bundle_ms: Annotated[int, typer.Option(help="Longest wait for a Python batch to fill, in ms.")] = 100,
+    checkpoint_s: Annotated[
+        float | None, typer.Option(help="Seconds between checkpoints, and so between commits; the job's own: 10.")
+    ] = None,
+    bundle_ms: Annotated[
+        int | None, typer.Option(help="Every so many ms a Python batch that is not full goes out; the job's own: 40.")
+    ] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the job with a savepoint and leave it stopped.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Only say whether the state can be carried over.")] = False,
 ) -> None:
@@ -55,8 +59,9 @@ def command(
         if stop:
             rows = stop_job(settings, job)
         else:
-            tuning = ["--parallelism", str(parallelism), "--checkpoint-s", str(checkpoint_s)]
-            arguments = [*job_arguments(settings), *tuning, "--bundle-ms", str(bundle_ms)]
+            given = {"--parallelism": parallelism, "--checkpoint-s": checkpoint_s, "--bundle-ms": bundle_ms}
+            tuning = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+            arguments = [*job_arguments(settings), *tuning]
             wanted = JobRecord(job, JOBS[job], arguments, parallelism)
             rows = deploy(settings, wanted, check_only=check)
     except (

@@ -46,6 +46,7 @@ class Upkeep:
     compact_at_files: int
     small_file_bytes: int
     round_bytes: int
+    rest_factor: float
     checkpoint_every_commits: int
     vacuum_retention_hours: int
 

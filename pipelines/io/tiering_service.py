@@ -156,8 +156,13 @@ def _upkeep(path: Path, name: str, keep: delta_upkeep.Upkeep, with_vacuum: bool,
     if not (path / "_delta_log").exists():
         return
     try:
-        while not stop.is_set() and (merged := delta_upkeep.compact(path, keep)):
-            log.info("%s: merged %d small files", name, merged)
+        while not stop.is_set():
+            began = time.monotonic()
+            if not (merged := delta_upkeep.compact(path, keep)):
+                break
+            took_s = time.monotonic() - began
+            log.info("%s: merged %d small files in %.1f s", name, merged, took_s)
+            stop.wait(keep.rest_factor * took_s)
         if delta_upkeep.checkpoint(path, keep):
             log.info("%s: wrote a log checkpoint", name)
         if with_vacuum and not stop.is_set() and (gone := delta_upkeep.vacuum(path, keep)):

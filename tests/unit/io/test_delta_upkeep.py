@@ -18,6 +18,7 @@ KEEP = Upkeep(
     compact_at_files=4,
     small_file_bytes=1 << 20,
     round_bytes=1 << 22,
+    rest_factor=0,
     checkpoint_every_commits=10,
     vacuum_retention_hours=1,
 )
