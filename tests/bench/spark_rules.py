@@ -20,11 +20,22 @@ CLEANED = pa.schema(
         ("event_id", pa.string()),
         ("topic", pa.string()),
         ("record", pa.string()),
+        ("feedback_key", pa.string()),
+        ("occurred_us", pa.int64()),
+        ("attempt", pa.int32()),
         ("vault_entries", pa.list_(pa.string())),
+        ("raw_topic", pa.string()),
+        ("raw_partition", pa.int32()),
+        ("raw_offset", pa.int64()),
         ("received_at", pa.timestamp("us", "UTC")),
     ]
 )
-CLEANED_SQL = "event_id string, topic string, record string, vault_entries array<string>, received_at timestamp"
+# What the rules say of a message; where it stands and when it came is known before.
+JUDGED = CLEANED.names[:7]
+CLEANED_SQL = (
+    "event_id string, topic string, record string, feedback_key string, occurred_us long, attempt int, "
+    "vault_entries array<string>, raw_topic string, raw_partition int, raw_offset long, received_at timestamp"
+)
 
 
 @functools.cache
@@ -67,8 +78,11 @@ def clean_batches(batches: Iterator[pa.RecordBatch], *, keys_file: str) -> Itera
             [None] * batch.num_rows,
         )
         judged = clean(raw, context, time.time_ns() // 1000)
-        table = judged.select("event_id", "topic", "record", "vault_entries").to_arrow()
-        table = table.append_column("received_at", pa.chunked_array([received])).cast(CLEANED)
+        table = judged.select(JUDGED).to_arrow()
+        place = {"raw_topic": "topic", "raw_partition": "partition", "raw_offset": "offset"}
+        for name, source in place.items():
+            table = table.append_column(name, column[source])
+        table = table.append_column("received_at", received).cast(CLEANED)
         yield from table.combine_chunks().to_batches()
 
 
