@@ -105,6 +105,15 @@ def rows(lake: Path, name: str) -> int:
     return DeltaTable(folder).to_pyarrow_dataset().count_rows()
 
 
+def duplicates_by_rule(lake: Path) -> dict[str, int]:
+    """Rows of quarantine.duplicates by rule; empty when the table isn't there."""
+    folder = table_folder(lake, "quarantine.duplicates")
+    if not (folder / "_delta_log").exists():
+        return {}
+    counted = pc.value_counts(DeltaTable(folder).to_pyarrow_table(columns=["rule"])["rule"])
+    return dict(sorted((pair["values"], pair["counts"]) for pair in counted.to_pylist()))
+
+
 @dataclass(frozen=True)
 class Balance:
     """raw: coordinates in bronze. lost: in no output. twice: in more than one, or twice in one or in bronze."""

@@ -84,3 +84,10 @@ def test_the_warm_rate_leaves_out_what_was_visible_first(tmp_path):
 def test_a_lake_without_rows_says_so(tmp_path):
     with pytest.raises(LookupError, match="no rows"):
         lake_facts.last_commit_at(tmp_path, ["silver.interactions"])
+
+
+def test_duplicates_are_counted_by_rule(tmp_path):
+    assert lake_facts.duplicates_by_rule(tmp_path) == {}
+    rules = pa.table({"rule": ["event_id", "feedback.repeated", "event_id"]})
+    write_deltalake(str(lake_facts.table_folder(tmp_path, "quarantine.duplicates")), rules)
+    assert lake_facts.duplicates_by_rule(tmp_path) == {"event_id": 2, "feedback.repeated": 1}
