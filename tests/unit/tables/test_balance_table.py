@@ -90,7 +90,10 @@ def test_rearranged_files_change_no_hour_and_a_shortened_log_changes_all(setting
         put(settings, BRONZE, (offset, 1 + 60 * (offset % 2)))
     path = settings.table_path(BRONZE)
     version = DeltaTable(path).version()
-    keep = delta_upkeep.Upkeep(2, 1 << 20, 1 << 22, 1, 1)
+    keep = delta_upkeep.Upkeep(
+        compact_at_files=2, small_file_bytes=1 << 20, round_bytes=1 << 22, rest_factor=0, checkpoint_every_commits=1,
+        vacuum_retention_hours=1,
+    )  # fmt: skip
     assert delta_upkeep.compact(path, keep) == 4
     assert changed_hours(path, version) == (set(), version + 1)
     DeltaTable(path).create_checkpoint()
