@@ -47,11 +47,11 @@ class Sizes:
     steady_s: float = 75
     burst_s: float = 60
     all_on_steps: int = 5
-    all_on_step_s: float = 45
+    all_on_step_s: float = 60
     per_s: float = steady.STEADY_PER_S
 
 
-QUICK = Sizes(events=60_000, pool=20_000, warm_s=10, steady_s=15, burst_s=5, all_on_steps=2, all_on_step_s=15)
+QUICK = Sizes(events=60_000, pool=20_000, warm_s=10, steady_s=15, burst_s=5, all_on_steps=2, all_on_step_s=36)
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

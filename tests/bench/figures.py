@@ -58,27 +58,33 @@ def ratio(part: float | None, whole: float | None) -> float | None:
     return round(part / whole, 3) if part is not None and whole else None
 
 
-def slope(samples: Sequence[tuple[float, float]]) -> float:
-    """Growth per second of (seconds, value) samples, by least squares; 0 for fewer than two.
+def growth_per_s(samples: Sequence[tuple[float, float]], period_s: float) -> float:
+    """How fast the mean of a period rises from the first period to the last, of (seconds, value) samples.
 
-    >>> round(slope([(0, 5), (1, 7), (2, 9)]), 6)
-    2.0
+    A lag rises between two checkpoints and falls with each: only means over whole periods tell a trend from that.
+    Raises ValueError for samples of less than two periods.
+
+    >>> growth_per_s([(0, 100), (5, 300), (10, 110), (15, 310), (20, 120), (25, 320)], 10)
+    1.0
     """
-    if len(samples) < 2:
-        return 0.0
-    at, value = (np.array(column, dtype=float) for column in zip(*samples, strict=True))
-    return float(np.polyfit(at - at[0], value, 1)[0])
+    if not samples or samples[-1][0] - samples[0][0] < 1.5 * period_s:
+        raise ValueError(f"a trend over periods of {period_s} s needs samples of two of them")
+    (first_at, first), (last_at, last) = (
+        np.mean([sample for sample in samples if wanted(sample[0])], axis=0)
+        for wanted in (lambda at: at < samples[0][0] + period_s, lambda at: at > samples[-1][0] - period_s)
+    )
+    return float((last - first) / (last_at - first_at))
 
 
-def lag_grows(samples: Sequence[tuple[float, float]], rate_per_s: float, *, share: float = 0.03) -> bool:
+def lag_grows(
+    samples: Sequence[tuple[float, float]], rate_per_s: float, period_s: float, *, share: float = 0.03
+) -> bool:
     """True when the lag rises by more than `share` of the arriving events: what comes in is not carried away.
 
-    A lag that goes up and down with the checkpoints has no trend; one that keeps 3 % of the arrivals doubles soon.
-
-    >>> lag_grows([(0, 900), (10, 1100), (20, 900), (30, 1100)], 1000)
+    >>> lag_grows([(0, 900), (5, 1100), (10, 900), (15, 1100)], 1000, 10)
     False
     """
-    return slope(samples) > share * rate_per_s
+    return growth_per_s(samples, period_s) > share * rate_per_s
 
 
 def at_moment(series: Series, moment: float) -> dict[str, float]:

@@ -52,12 +52,22 @@ def test_a_window_without_length_has_no_rate():
         ([0, 1000, 2000, 3000, 4000], True),  # 500/s stay behind of 10,000/s: 5 %
         ([0, 200, 400, 600, 800], False),  # 100/s: 1 %, within what is read off two samples a checkpoint
         ([9000, 6000, 3000, 0], False),  # draining
-        ([7000], False),  # one look says nothing
     ],
 )
 def test_a_lag_grows_when_arrivals_stay_behind(lags, grows):
     samples = [(2.0 * number, lag) for number, lag in enumerate(lags)]
-    assert figures.lag_grows(samples, 10_000) is grows
+    assert figures.lag_grows(samples, 10_000, period_s=4.0) is grows
+
+
+def test_teeth_whose_last_is_cut_off_are_no_trend_either():
+    """Ten looks a tooth of 1,000/s; a straight line through three and a half teeth would rise by 8 % of the rate."""
+    samples = [(float(second), 1000.0 * (second % 10)) for second in range(36)]
+    assert figures.growth_per_s(samples, 10.0) == pytest.approx(0.0, abs=20.0)
+
+
+def test_one_look_says_nothing():
+    with pytest.raises(ValueError, match="two of them"):
+        figures.lag_grows([(0.0, 7000.0)], 10_000, period_s=4.0)
 
 
 def test_core_seconds_between_two_moments():
