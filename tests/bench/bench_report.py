@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ TARGETS = (
     ("silver_p95_s", "≤", 60, 20),
     ("peak_memory_mb", "≤", 8_000, None),
 )
+_SLOWEST = 3  # seconds of a latency run that are told
 
 
 def worse(values: list[float | None], choose: Callable[[list[float]], float]) -> float | None:
@@ -108,7 +110,8 @@ def show(report: Mapping[str, Any], console: Console) -> None:
         colour = {"missed": "red", "not measured": "yellow"}.get(said, "green")
         wanted, best = f"{sign} {bound:,}", "" if aim is None else f"{sign} {aim:,}"
         table.add_row(figure, _number(report.get(figure)), wanted, best, f"[{colour}]{said}[/]")
-    table.add_row("all_on_events_per_s", _number(report.get("all_on_events_per_s")), "", "", "")
+    for figure in ("ratio_to_spark_warm", "all_on_events_per_s"):
+        table.add_row(figure, _number(report.get(figure)), "", "", "")
     console.print(table)
     for mix in ("flat", "mix"):
         _show_mix(mix, report[mix], console)
@@ -138,7 +141,23 @@ def _show_mix(mix: str, figures: Mapping[str, Any], console: Console) -> None:
         console.print(
             f"  clean record after {told}; in silver after p50 {silver['p50']:.1f} s, p95 {silver['p95']:.1f} s"
         )
+    for second in sorted(at(figures, "latency", "by_second") or [], key=lambda s: -s["p95"])[:_SLOWEST]:
+        console.print(f"  a slow second: {_told_second(second)}")
+
+
+def _told_second(second: Mapping[str, Any]) -> str:
+    """What a second's records took and who had the cores in it.
+
+    >>> _told_second({"at": 60, "p50": 1200, "p95": 2000, "cores": {"at": 60, "idle": 0.0, "tiering": 0.9}})
+    '00:01:00 UTC, p50 1,200 ms, p95 2,000 ms; cores: tiering 0.9, idle 0.0'
+    """
+    cores = {part: used for part, used in (second.get("cores") or {}).items() if part != "at"}
+    told = ", ".join(f"{part} {used}" for part, used in sorted(cores.items(), key=lambda pair: -pair[1]))
+    clock = time.strftime("%H:%M:%S", time.gmtime(second["at"]))
+    return f"{clock} UTC, p50 {second['p50']:,} ms, p95 {second['p95']:,} ms; cores: {told}"
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,}"
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:,}"
