@@ -15,7 +15,8 @@ JOB = "clean_interactions"
 
 @pytest.fixture(scope="package")
 def job(stack: Settings) -> Iterator[Settings]:
-    """The stack with the job on it, as a person deploys it."""
-    deploy.deploy(stack, JobRecord(JOB, deploy.JOBS[JOB], deploy.job_arguments(stack), 2))
+    """The stack with the job on it, as a person deploys it, but with outputs every 2 s: the tests wait for them."""
+    arguments = [*deploy.job_arguments(stack), "--checkpoint-s", "2"]
+    deploy.deploy(stack, JobRecord(JOB, deploy.JOBS[JOB], arguments, 2))
     yield stack
     deploy.stop_job(stack, JOB)
