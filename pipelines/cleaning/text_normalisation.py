@@ -24,33 +24,6 @@ _SEEN = _CASELESS.str.replace_all(INVISIBLE_RUN, "").alias("seen")
 _FOLDED = pl.when(pl.col("bare") == "").then("seen").otherwise("bare")
 
 
-def is_visible(text: pl.Series) -> pl.Series:
-    """True where a reader sees anything at all; NULL counts as nothing.
-
-    >>> is_visible(pl.Series(["?", "。。。", "\\u200b\\u3000", "\\u3164", None])).to_list()
-    [True, True, False, False, False]
-    """
-    return text.str.contains(VISIBLE).fill_null(False)
-
-
-def says_something(text: pl.Series) -> pl.Series:
-    """True where there is a letter, a digit or an emoji; punctuation alone says nothing.
-
-    >>> says_something(pl.Series(["?", "。。。", "1", "嗯", "👍", "~ …", "[微笑]", None])).to_list()
-    [False, False, True, True, True, False, True, False]
-    """
-    return text.str.contains(SAYS_SOMETHING).fill_null(False)
-
-
-def without_invisible(text: pl.Series) -> pl.Series:
-    """The text with all that can't be seen taken out, white space too.
-
-    >>> without_invisible(pl.Series(["发\\u200b货 了", None])).to_list()
-    ['发货了', None]
-    """
-    return text.str.replace_all(INVISIBLE_RUN, "")
-
-
 def folded_content(text: pl.Series) -> pl.Series:
     """The content by which two texts are one: full-width folded, lower case, white space and punctuation out.
 
