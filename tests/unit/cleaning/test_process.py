@@ -128,6 +128,23 @@ def test_a_replay_is_an_attempt_of_its_own_and_names_the_first(context):
     assert (record["first_partition"], record["first_offset"]) == (1, 99)
 
 
+@pytest.mark.parametrize(
+    ("header", "partition", "offset"),
+    [
+        ("raw.web_chat|1|99", 1, 99),
+        ("raw.web_chat|2147483648|9223372036854775808", None, None),  # one more than 32 and 64 bits hold
+        ("raw.web_chat|-1|1_0", None, None),  # Python would read both
+        ("raw.web_chat|" + "9" * 5000 + "|", None, None),  # more digits than Python reads, and nothing
+        ("raw.web_chat", None, None),  # a part of it only
+    ],
+)
+@pytest.mark.parametrize("payload", [turn(), b"{bad"])
+def test_whatever_a_replay_says_of_its_first_attempt_stops_nothing(context, payload, header, partition, offset):
+    [record] = records(process.clean(batch(payload, attempt=1, first_ref=header), context, RECEIVED_US))
+    assert record["first_topic"] == "raw.web_chat"
+    assert (record.get("first_partition"), record.get("first_offset")) == (partition, offset)
+
+
 def test_an_unreadable_attempt_is_a_reject(context):
     [record] = records(process.clean(batch(turn(), attempt=-1), context, RECEIVED_US))
     assert record["rule"] == "header.bad_attempt"
