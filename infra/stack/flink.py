@@ -123,6 +123,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "state.backend.rocksdb.compaction.style": "UNIVERSAL",
         # A checkpoint writes what is still in memory while the task waits, up to 0.4 s: small buffers leave less to it.
         "state.backend.rocksdb.writebuffer.size": "2mb",
+        "state.backend.rocksdb.compression.per.level": ";".join(["NO_COMPRESSION"] * 6 + ["SNAPPY_COMPRESSION"]),
         "execution.checkpointing.incremental": True,
         "execution.checkpointing.dir": settings.checkpoints.as_uri(),
         "execution.checkpointing.savepoint-dir": settings.savepoints.as_uri(),
@@ -225,6 +226,7 @@ def taskmanager_command(settings: Settings) -> list[str]:
         f"-Xmx{heap}m",
         f"-XX:MaxDirectMemorySize={direct}m",
         f"-XX:MaxMetaspaceSize={METASPACE}m",
+        "-XX:CompileThresholdScaling=4",
         "-XX:+UseParallelGC",
         "-XX:+ExitOnOutOfMemoryError",
     ]
