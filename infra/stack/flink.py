@@ -102,6 +102,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "env.pid.dir": str(settings.run),
         "env.log.dir": str(settings.logs),
         "parallelism.default": 2,
+        # What does not fill a network buffer waits so long (default 100 ms): the last rows of each Python batch do.
+        "execution.buffer-timeout.interval": "10 ms",
         **_memory(),
         # A dead task manager is noticed by its broken connection at once, a hung one after 10 s (default 50).
         "heartbeat.interval": "2 s",

@@ -92,7 +92,7 @@ def _java_command(settings: Settings, main_class: str, *arguments: str) -> list[
     return [
         java.find(),
         *HEAP,
-        "-XX:TieredStopAtLevel=1",
+        "-XX:CompileThresholdScaling=4",
         "-XX:+UseG1GC",
         "-XX:MaxGCPauseMillis=20",
         "-XX:+ExitOnOutOfMemoryError",
