@@ -26,13 +26,14 @@ from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.io.delta import writer_properties
+from pipelines.io.pace import paced
 
 log = logging.getLogger(__name__)
 
 REARRANGE = "kefulake/rearrange"
 _SCRATCH = "_rearrange"  # readers and vacuum pass over folders that begin with an underscore
 _SCRATCH_LIFETIME_S = 3600
-_BATCH_ROWS = 20_000
+_BATCH_ROWS = 5_000
 
 
 class RearrangeFailed(Exception):
@@ -83,7 +84,7 @@ def compact(path: Path, keep: Upkeep) -> int:
         return 0
     scratch = path / _SCRATCH / uuid.uuid4().hex
     try:
-        adds = _merge(path, scratch, chosen, table)
+        adds = _merge(path, scratch, chosen, table, keep.rest_factor)
         return len(chosen) if _commit(table, adds, chosen) else 0
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -119,7 +120,7 @@ def _choose(files: list[_File], keep: Upkeep) -> list[_File]:
     return chosen if len(chosen) > 1 else []
 
 
-def _merge(path: Path, scratch: Path, chosen: list[_File], table: DeltaTable) -> list[AddAction]:
+def _merge(path: Path, scratch: Path, chosen: list[_File], table: DeltaTable, rest_factor: float) -> list[AddAction]:
     """Write the rows of `chosen` beside the table by delta-rs (its statistics come with it), then move them in."""
     # The table's own schema, not today's contract: a contract that lost a column must not take its data with it.
     schema, metadata = pa.schema(table.schema().to_arrow()), table.metadata()
@@ -128,7 +129,7 @@ def _merge(path: Path, scratch: Path, chosen: list[_File], table: DeltaTable) ->
     batches = rows.scanner(batch_size=_BATCH_ROWS, use_threads=False, batch_readahead=1, fragment_readahead=1)
     write_deltalake(
         scratch,
-        batches.to_reader(),
+        pa.RecordBatchReader.from_batches(inner, paced(batches.to_batches(), rest_factor)),
         mode="error",
         writer_properties=writer_properties(schema),
         configuration={k: v for k, v in metadata.configuration.items() if k == "delta.dataSkippingStatsColumns"},

@@ -160,9 +160,7 @@ def _upkeep(path: Path, name: str, keep: delta_upkeep.Upkeep, with_vacuum: bool,
             began = time.monotonic()
             if not (merged := delta_upkeep.compact(path, keep)):
                 break
-            took_s = time.monotonic() - began
-            log.info("%s: merged %d small files in %.1f s", name, merged, took_s)
-            stop.wait(keep.rest_factor * took_s)
+            log.info("%s: merged %d small files in %.1f s", name, merged, time.monotonic() - began)
         if delta_upkeep.checkpoint(path, keep):
             log.info("%s: wrote a log checkpoint", name)
         if with_vacuum and not stop.is_set() and (gone := delta_upkeep.vacuum(path, keep)):

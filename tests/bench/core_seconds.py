@@ -120,7 +120,8 @@ class Sampler(threading.Thread):
             cpu[self._known[process]] += spent
         self.cpu.append((at, dict(cpu)))
         machine = psutil.cpu_times()
-        self.idle.append((at, {"idle": machine.idle + machine.iowait}))
+        # Stolen by the host: who measures on a shared machine must see the seconds that were not ours.
+        self.idle.append((at, {"idle": machine.idle + machine.iowait, "stolen": getattr(machine, "steal", 0.0)}))
         self.memory.append((at, dict(memory)))
         if with_threads and self._thread_spent:
             roles = defaultdict(float)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -51,6 +52,28 @@ def test_one_round_merges_the_fullest_partition_and_keeps_rows_and_positions(tmp
     assert compact(tmp_path, KEEP) == 4
     assert len(DeltaTable(tmp_path).file_uris()) == 2
     assert compact(tmp_path, KEEP) == 0
+
+
+def test_merging_rests_between_slices_of_5000_rows(tmp_path, monkeypatch):
+    """Four files of 4,000 rows are read file by file, so four slices; the rest after each is the policy's."""
+    store = open_store(tmp_path, SCHEMA, ["received_date"], name="silver.test", description="", checkpoint_every=10)
+    for n in range(4):
+        day = pa.array([20000] * 4000, pa.int32()).cast(pa.date32())
+        rows = pa.table([range(4000 * n, 4000 * n + 4000), ["你好"] * 4000, day], schema=SCHEMA)
+        store.append(rows, {"c/t/0": Move(4000 * n or None, 4000 * n + 4000)})
+    slices, factors = [], []
+
+    def spied(batches, rest_factor):
+        factors.append(rest_factor)
+        for batch in batches:
+            slices.append(batch.num_rows)
+            yield batch
+
+    monkeypatch.setattr(delta_upkeep, "paced", spied)
+    assert compact(tmp_path, replace(KEEP, rest_factor=3)) == 4
+    assert factors == [3]
+    assert slices == [4000] * 4
+    assert offsets(tmp_path) == list(range(16_000))
 
 
 def test_the_merged_file_has_statistics_for_skipping(tmp_path):
