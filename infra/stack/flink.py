@@ -126,7 +126,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # A checkpoint writes what is still in memory while the task waits, up to 0.4 s: small buffers leave less to it.
         # The changelog backend would not wait, but after a job manager's death it refuses our resume (DECISIONS 21).
         "state.backend.rocksdb.writebuffer.size": "2mb",
-        # Only the oldest files, most of the state, are compressed: the young ones are soon written again (5.8 -> 2.5).
+        # Only the oldest files, most of the state, are compressed: the young are soon written again (5.8 -> 3.3).
         "state.backend.rocksdb.compression.per.level": ";".join(["NO_COMPRESSION"] * 6 + ["SNAPPY_COMPRESSION"]),
         "execution.checkpointing.incremental": True,
         "execution.checkpointing.dir": settings.checkpoints.as_uri(),
@@ -230,7 +230,7 @@ def taskmanager_command(settings: Settings) -> list[str]:
         f"-Xmx{heap}m",
         f"-XX:MaxDirectMemorySize={direct}m",
         f"-XX:MaxMetaspaceSize={METASPACE}m",
-        # Compile what is four times as hot as usual: the compilers took a sixth of the first million messages' cores.
+        # Compile what is four times as hot as usual: the compilers took a third of this JVM's first minute.
         "-XX:CompileThresholdScaling=4",
         "-XX:+UseParallelGC",
         "-XX:+ExitOnOutOfMemoryError",

@@ -92,7 +92,7 @@ def _java_command(settings: Settings, main_class: str, *arguments: str) -> list[
     return [
         java.find(),
         *HEAP,
-        # Compile what is four times as hot as usual: for the first minutes the compilers took more than the broker.
+        # Compile what is four times as hot as usual: half a minute into a run the compilers took 55 % of its time.
         "-XX:CompileThresholdScaling=4",
         "-XX:+UseG1GC",
         "-XX:MaxGCPauseMillis=20",
