@@ -122,7 +122,9 @@ def _run_client(settings: Settings, record: JobRecord, run: Run, lock: int) -> s
     """Runs `flink run` to its end; returns what it had to say if it failed, '' otherwise."""
     arguments = ["run", "-d", "-p", str(record.parallelism)]
     arguments += [f"-Dpipeline.name={record.name}", f"-D$internal.pipeline.job-id={run.job_id}"]
-    arguments += ["-s", run.restored_from] if run.restored_from else []
+    # The snapshot belongs to the new run, which deletes it once it is past: Flink's changelog cannot copy one. As an
+    # option, because the client's own default (NO_CLAIM) beats the configuration.
+    arguments += ["-s", run.restored_from, "-claimMode", "CLAIM"] if run.restored_from else []
     arguments += ["-py", str((PROJECT_ROOT / record.script).resolve()), *record.args]
     client = subprocess.Popen(
         flink.client_command(settings, *arguments),

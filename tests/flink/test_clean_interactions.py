@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import time
 
 import orjson
@@ -9,10 +10,11 @@ import pytest
 import yaml
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from infra.stack import flink_jobs, flink_records
+from infra.stack import flink_jobs, flink_records, supervisor
 from infra.stack.flink_records import JobRecord
 from infra.stack.settings import PROJECT_ROOT
 from jobs.ops import deploy
+from jobs.services import job_keeper
 from pipelines import contracts
 
 JOB = "clean_interactions"
@@ -132,6 +134,41 @@ def test_a_changed_threshold_and_a_new_column_lose_and_double_nothing(job, tmp_p
     assert {found[p][0][0] for p in before | sent_meanwhile} == {"interactions.clean"}
     assert {found[p][0][1].get("rule") for p in after} == {"time.handle_impossible"}
     assert {found[p][0][0] for p in again} == {"quarantine.duplicates"}  # the state came along
+
+
+@pytest.mark.soak
+def test_four_dead_job_managers_forget_and_double_nothing_and_leave_no_files_without_owner(job):
+    """Each run claims the snapshot of the last; what the keeper then deletes must be needed by none that follows."""
+    keeper = job_keeper.Keeper(job)
+    known = send(job, [("raw.web_chat", turn(f"k{i}"), []) for i in range(5000)])
+    outputs_of(job, known)
+    for death in range(4):
+        os.kill(supervisor.states(job)["flink-jobmanager"]["pid"], signal.SIGKILL)
+        before = flink_records.load(job, JOB).runs[0].job_id
+        runs = await_snapshot(job, keeper, before)
+        again = send(job, [("raw.web_chat", turn(f"k{i}"), []) for i in range(death * 1000, (death + 1) * 1000)])
+        new = send(job, [("raw.web_chat", turn(f"n{death}-{i}"), []) for i in range(1000)])
+        found = outputs_of(job, again | new)
+        assert {len(outputs) for outputs in found.values()} == {1}
+        assert {found[place][0][0] for place in again} == {"quarantine.duplicates"}
+        assert {found[place][0][0] for place in new} == {"interactions.clean"}
+    keeper.look()
+    named = b"".join(path.read_bytes() for path in job.checkpoints.glob("*/chk-*/_metadata"))
+    old = [path for run in runs[2:] for path in (job.checkpoints / run.job_id).rglob("*") if path.is_file()]
+    assert [path for path in old if path.name.encode() not in named] == []
+    assert len(runs) >= 5
+
+
+def await_snapshot(stack, keeper, before):
+    """Let the keeper look until a newer run has completed a checkpoint of its own; the runs then."""
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        keeper.look()
+        runs = flink_records.load(stack, JOB).runs
+        if runs[0].job_id != before and flink_records.newest_snapshot(stack, runs[0].job_id):
+            return runs
+        assert time.monotonic() < deadline, f"no run after {before} has a checkpoint"
+        time.sleep(0.5)
 
 
 def edit(path, change):
