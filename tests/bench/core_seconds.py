@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 import threading
 import time
 from collections import defaultdict
@@ -13,6 +14,7 @@ import psutil
 from infra.stack import processes
 from infra.stack.settings import Settings
 from tests.bench import figures
+from tests.bench.machine_probe import probe_ms
 
 EVERY_S = 1.0
 _LOOK_FOR_NEW_EVERY = 5  # samples; finding processes costs more than reading them
@@ -84,6 +86,7 @@ class Sampler(threading.Thread):
         self.threads: list[tuple[float, dict[str, float]]] = []
         self.idle: list[tuple[float, dict[str, float]]] = []
         self.memory: list[tuple[float, dict[str, float]]] = []
+        self.probes: list[tuple[float, float]] = []
 
     def __enter__(self) -> Sampler:
         self.start()
@@ -123,6 +126,7 @@ class Sampler(threading.Thread):
         # Stolen by the host: who measures on a shared machine must see the seconds that were not ours.
         self.idle.append((at, {"idle": machine.idle + machine.iowait, "stolen": getattr(machine, "steal", 0.0)}))
         self.memory.append((at, dict(memory)))
+        self.probes.append((at, probe_ms()))
         if with_threads and self._thread_spent:
             roles = defaultdict(float)
             for role, spent in self._thread_spent.values():
@@ -154,11 +158,16 @@ class Sampler(threading.Thread):
         return told
 
     def spent(self, began_at: float, ended_at: float, events: int) -> dict:
-        """Core-seconds per million events between two moments, by part and, for one JVM, by role of its threads."""
+        """Core-seconds per million events between two moments, by part and, for one JVM, by role of its threads.
+
+        ``probe_ms`` tells how fast the machine was meanwhile (the median; see machine_probe).
+        """
         told = {"per_million": figures.per_million(figures.between(self.cpu, began_at, ended_at), events)}
         told["cores_used"] = round(
             sum(figures.between(self.cpu, began_at, ended_at).values()) / max(ended_at - began_at, 1e-9), 2
         )
+        probes = [ms for at, ms in self.probes if began_at <= at <= ended_at]
+        told["probe_ms"] = round(statistics.median(probes), 3) if probes else None
         if self.threads:
             roles = figures.between(self.threads, began_at, ended_at)
             told["task_manager_threads_per_million"] = figures.per_million(roles, events)

@@ -50,12 +50,28 @@ def run(home: Path, pool: Path, mix: str, events: int, tell: Tell, *, keep: bool
     speed = {name: (figures[name] or {}).get("events_per_s") for name in sides}
     figures["events_per_s"] = speed["whole_way"]
     figures["ratio_to_spark"] = ratio(speed["whole_way"], speed["spark"])
+    figures["ratio_to_spark_at_one_speed"] = ratio_at_one_speed(figures["whole_way"], figures["spark"])
     warm = {name: (figures[name] or {}).get("warm_events_per_s") for name in ("spark", "whole_way")}
     figures["ratio_to_spark_warm"] = ratio(warm["whole_way"], warm["spark"])
     figures["ratio_to_limit"] = ratio(speed["whole_way"], speed["limit"])
     told = {name: (figures[name] or {}).get("duplicates") for name in ("spark", "whole_way")}
     tell(f"{mix}: duplicates by rule: Spark {told['spark']}, whole way {told['whole_way']}")
     return figures
+
+
+def ratio_at_one_speed(side: dict | None, peer: dict | None) -> float | None:
+    """The ratio as if the machine had been as fast for the peer as for us: the sides run minutes apart.
+
+    Each side's events a second are held against its probe, the CPU time of a fixed piece of work.
+
+    >>> ratio_at_one_speed({"events_per_s": 9000, "core_seconds": {"probe_ms": 1.5}},
+    ...                    {"events_per_s": 9000, "core_seconds": {"probe_ms": 1.0}})
+    1.5
+    """
+    if not side or not peer:
+        return None
+    ours, theirs = (one["events_per_s"] * one["core_seconds"]["probe_ms"] for one in (side, peer))
+    return ratio(ours, theirs)
 
 
 def _measured_process(
