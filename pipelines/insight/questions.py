@@ -40,6 +40,8 @@ class Asking:
     """What makes a sentence a question and which words count; from policy ``questions``."""
 
     asks: re.Pattern[str]
+    customer_speaks: re.Pattern[str]
+    agent_speaks: re.Pattern[str]
     stop_words: frozenset[str]
     short_terms: frozenset[str]
     words: tuple[str, ...]
@@ -53,6 +55,8 @@ class Asking:
         english = "|".join(map(re.escape, policy["asks_english"]))
         return cls(
             asks=re.compile(rf"[?？]|{chinese}|\b(?:{english})\b", re.IGNORECASE),
+            customer_speaks=_line_of(policy["customer_labels"]),
+            agent_speaks=_line_of(policy["agent_labels"]),
             stop_words=frozenset(policy["stop_words"]),
             short_terms=frozenset(policy["short_terms"]),
             words=tuple(policy["words"]),
@@ -61,11 +65,17 @@ class Asking:
         )
 
 
+def _line_of(labels: Sequence[str]) -> re.Pattern[str]:
+    named = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
+    return re.compile(rf"^\s*(?:{named})\s*\d{{0,4}}\s*[:：]\s*", re.IGNORECASE)
+
+
 def question_of(text: str | None, subject: str | None, kind: str, asking: Asking) -> Question | None:
     """The first sentence of subject, then text, that asks something; None where nothing is asked.
 
     A call, mail, form, post or complaint always asks: without an asking sentence its first one that says anything
-    stands for it. A turn of a conversation that neither asks nor demands (好的, 谢谢) is no question.
+    stands for it. A turn of a conversation that neither asks nor demands (好的, 谢谢) is no question. Of a transcript
+    only the customer's lines count, without the name of the speaker.
 
     >>> from pipelines import contracts
     >>> asking = Asking.from_policy(contracts.policy("questions"), max_chars=60, min_terms=1)
@@ -75,10 +85,12 @@ def question_of(text: str | None, subject: str | None, kind: str, asking: Asking
     True
     >>> question_of("包装破了，里面也湿了", None, "complaint", asking).terms
     '包装 破'
+    >>> question_of("坐席：您要办什么？\\n客户：怎么退货", None, "consultation", asking).question
+    '怎么退货'
     """
     fallback = None
     for part in (subject, text):
-        for sentence in _sentences(part):
+        for sentence in _sentences(_by_the_customer(part, asking)):
             asks = asking.asks.search(sentence) is not None
             if not asks and (fallback is not None or kind not in _ALWAYS_ASKS):
                 continue
@@ -110,6 +122,26 @@ def _counts(word: str, asking: Asking) -> bool:
     if word in asking.stop_words or not _SAYS.search(word):
         return False
     return len(word) > 1 or word in asking.short_terms
+
+
+def _by_the_customer(text: str | None, asking: Asking) -> str | None:
+    """Of a transcript, which names the customer at least once, what the customer said; any other text as it is.
+
+    A line that names nobody goes on with what the line before it said. 客服：… alone is no transcript: a customer may
+    begin a complaint about the service so.
+    """
+    lines = (text or "").replace("\r", "\n").split("\n")
+    if not any(asking.customer_speaks.match(line) for line in lines):
+        return text
+    said, customer_speaks = [], True
+    for line in lines:
+        if found := asking.customer_speaks.match(line):
+            customer_speaks, line = True, line[found.end() :]
+        elif asking.agent_speaks.match(line):
+            customer_speaks = False
+        if customer_speaks:
+            said.append(line)
+    return "\n".join(said)
 
 
 def _sentences(text: str | None) -> list[str]:

@@ -38,6 +38,12 @@ def asking():
         (f"我的电话{TOKEN}，怎么退货？", None, "message", "我的电话，怎么退货？"),  # a token beside Chinese characters
         ("[订单x]什么时候发货", None, "message", "什么时候发货"),  # a stand-in of a source
         ("第一行\n怎么退货", None, "consultation", "怎么退货"),  # a line break ends a sentence
+        ("客户：怎么退货？\n坐席：七天内可以退。", None, "consultation", "怎么退货？"),  # a transcript names who speaks
+        ("坐席：您想办什么？\n客户：我要退货", None, "consultation", "我要退货"),  # what the agent asks is no question
+        ("Agent 12: How are you?\nCaller: How do I return this?", None, "message", "How do I return this?"),
+        ("坐席：稍等。\n马上帮您查\n客户：好的", None, "message", None),  # the agent's second line; then thanks
+        ("客户：你好\n怎么退货", None, "message", "怎么退货"),  # a second line of the customer's
+        ("客服：不理人，怎么投诉", None, "complaint", "客服：不理人，怎么投诉"),  # no transcript: no customer is named
         (None, None, "consultation", None),  # nothing said
         ("", "", "message", None),
         (
