@@ -17,7 +17,7 @@ from infra.stack.files import write_atomic
 class Health:
     """How a stream fares, for status and metrics. Instants are UTC epoch seconds, or None."""
 
-    state: str = "starting"  # starting | running | retrying | refused | stopped
+    state: str = "starting"  # starting | running | retrying | refused | gave_up | stopped
     error: str = ""
     last_commit_at: float | None = None
     caught_up_at: float | None = None

@@ -78,9 +78,13 @@ def serve(
     *,
     until_caught_up: bool = False,
 ) -> None:
-    """Turn after turn until `stop`; then what is held is committed. Every failure leads back to `rewind`."""
+    """Turn after turn until `stop`; then what is held is committed. Every failure leads back to `rewind`.
+
+    A service runs and tries again for ever. Who asked it to end (`until_caught_up`) waits for the end: it gives up
+    once nothing has worked for policy `once_gives_up_after_s`.
+    """
     first_s, last_s = policy["retry_after_error_s"]
-    pause_s = first_s
+    pause_s, worked_at = first_s, time.monotonic()
     while not stop.is_set():
         try:
             stream.rewind()
@@ -104,8 +108,12 @@ def serve(
             continue
         except Exception as error:  # a broker that is away, a full disk: the table tells where to go on
             if health.state == "running":
-                pause_s = first_s
+                pause_s, worked_at = first_s, time.monotonic()
             health.state, health.error = "retrying", f"{type(error).__name__}: {error}"
+            if until_caught_up and time.monotonic() - worked_at >= policy["once_gives_up_after_s"]:
+                health.state = "gave_up"
+                log.error("%s: gave up after %.0f s: %s", stream.name, time.monotonic() - worked_at, health.error)
+                return
             log.warning(
                 "%s: %s; trying again in %.0f s", stream.name, health.error, pause_s, exc_info=log.isEnabledFor(10)
             )
@@ -203,7 +211,7 @@ class Service:
         while any(thread.is_alive() for thread in threads):
             if status_file is not None:
                 write_status(status_file, self.health)
-            if until_caught_up and all(h.state in ("stopped", "refused") for h in self.health.values()):
+            if until_caught_up and all(h.state in ("stopped", "refused", "gave_up") for h in self.health.values()):
                 self._stop.set()
             _join(threads, 1.0)
         if status_file is not None:
