@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from pipelines.io.lake_tables import present
 CATALOGUE = "delta"
 ANALYST = "analyst"
 _BATCH = 10_000
+# A node that has just started takes queries, and 5 s pass before it is known to read the catalogue itself.
+_NODE_LIMIT_S, _NODE_PAUSE_S = 30.0, 0.5
 log = logging.getLogger(__name__)
 
 
@@ -50,17 +53,22 @@ def sync(settings: Settings) -> list[str]:
 
 
 def ask(settings: Settings, sql: str) -> Answer:
-    """The answer to one statement, as a user who may only read.
+    """The answer to one statement, as a user who may only read. Waits for a Trino that has just started.
 
     Raises:
         QueryRefused: Trino's reason, or that it does not run.
     """
-    cursor = _connect(settings, ANALYST).cursor()
-    try:
-        cursor.execute(sql)
-        return Answer([column[0] for column in cursor.description or ()], _rows(cursor))
-    except (TrinoQueryError, TrinoConnectionError) as error:
-        raise _refused(settings, error) from error
+    deadline = time.monotonic() + _NODE_LIMIT_S
+    while True:
+        cursor = _connect(settings, ANALYST).cursor()
+        try:
+            cursor.execute(sql)
+            return Answer([column[0] for column in cursor.description or ()], _rows(cursor))
+        except (TrinoQueryError, TrinoConnectionError) as error:
+            starting = getattr(error, "error_name", None) == "NO_NODES_AVAILABLE"
+            if not starting or time.monotonic() >= deadline:
+                raise _refused(settings, error) from error
+        time.sleep(_NODE_PAUSE_S)
 
 
 def _registered(settings: Settings, connection: Any) -> set[tuple[str, str]]:
