@@ -72,9 +72,12 @@ def submit(settings: Settings, record: JobRecord, restore_from: str | None, lock
         return _concluded(settings, record, unfinished)
     run = Run(unfinished.job_id if unfinished else uuid.uuid4().hex, restore_from, time.time())
     record = flink_records.save(settings, record.with_run(run))
-    words = _run_client(settings, record, run, lock)
+    words, ended = _run_client(settings, record, run, lock)
     if _await_known(settings, run.job_id):
         return _concluded(settings, record, run)
+    if not ended:
+        # The job manager may have it and not know it yet: the run stays 'submitting', the next try takes the same id.
+        raise SubmitFailed(f"{record.name}: {words}")
     refused = replace(record.with_run(replace(run, outcome="refused")), error=words)
     if newest_is_empty(settings, run):
         # It never lived, so the run before it is again the one whose snapshots count.
@@ -118,13 +121,11 @@ def _await_known(settings: Settings, job_id: str, wait_s: float = 10) -> bool:
         time.sleep(0.5)
 
 
-def _run_client(settings: Settings, record: JobRecord, run: Run, lock: int) -> str:
-    """Runs `flink run` to its end; returns what it had to say if it failed, '' otherwise."""
+def _run_client(settings: Settings, record: JobRecord, run: Run, lock: int) -> tuple[str, bool]:
+    """Runs `flink run`; what it had to say if it failed ('' otherwise), and whether it came to an end by itself."""
     arguments = ["run", "-d", "-p", str(record.parallelism)]
     arguments += [f"-Dpipeline.name={record.name}", f"-D$internal.pipeline.job-id={run.job_id}"]
-    # The snapshot belongs to the new run, which deletes it once it is past: Flink's changelog cannot copy one. As an
-    # option, because the client's own default (NO_CLAIM) beats the configuration.
-    arguments += ["-s", run.restored_from, "-claimMode", "CLAIM"] if run.restored_from else []
+    arguments += ["-s", run.restored_from] if run.restored_from else []
     arguments += ["-py", str((PROJECT_ROOT / record.script).resolve()), *record.args]
     client = subprocess.Popen(
         flink.client_command(settings, *arguments),
@@ -143,9 +144,9 @@ def _run_client(settings: Settings, record: JobRecord, run: Run, lock: int) -> s
     except subprocess.TimeoutExpired:
         os.killpg(client.pid, signal.SIGKILL)
         output, _ = client.communicate()
-        return f"no answer within {SUBMIT_LIMIT_S} s\n{_reason(output)}"
+        return f"no answer within {SUBMIT_LIMIT_S} s\n{_reason(output)}", False
     (settings.logs / f"submit-{record.name}.log").write_text(output, encoding="utf-8")
-    return "" if client.returncode == 0 else _reason(output)
+    return ("" if client.returncode == 0 else _reason(output)), True
 
 
 def _home(settings: Settings) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import shutil
 import struct
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 from infra.stack.files import write_json
 from infra.stack.settings import Settings
 
-RUNS_KEPT = 20
+RUNS_KEPT = 100  # a job that fails at once is tried every minute; what fell off the list is never cleared
 METADATA_MAGIC = 0x4960672D
 RUNNING, STOPPED = "running", "stopped"
 
@@ -123,7 +124,11 @@ def savepoint_folder(settings: Settings, job_id: str) -> Path:
 
 def newest_snapshot(settings: Settings, job_id: str) -> Path | None:
     """The newest completed checkpoint or savepoint of one run (the one that has _metadata); None without any."""
-    numbered = [(snapshot_id(metadata), metadata.parent) for metadata in _completed(settings, job_id)]
+    completed = [
+        *(settings.checkpoints / job_id).glob("chk-*/_metadata"),
+        *savepoint_folder(settings, job_id).glob("savepoint-*/_metadata"),
+    ]
+    numbered = [(snapshot_id(metadata), metadata.parent) for metadata in completed]
     # A file that is there but unreadable counts as newest: resuming from an older one would write rows twice.
     unreadable = [folder for number, folder in numbered if number is None]
     if unreadable:
@@ -145,46 +150,17 @@ def resume_point(settings: Settings, record: JobRecord) -> str | None:
 
 
 def prune(settings: Settings, record: JobRecord) -> list[str]:
-    """Deletes what runs older than the last two left behind; returns the ids of the runs that are gone for good.
+    """Deletes snapshots of runs older than the last two, once the newest has a checkpoint; returns the job ids.
 
-    A run claims the snapshot it starts from, and its own snapshots may refer to files of any older run for as long as
-    their rows live. Flink deletes those once nothing refers to them. What is left is what nobody owns any more: the
-    snapshots a killed job manager had kept beside the last, and changes a killed task manager had written to no
-    snapshot. A file goes when no snapshot of the last two runs names it, and only once the newest run has one.
+    The caller makes sure that the newest run of the record is the one that lives. A run's first own checkpoint holds
+    all it needs (Flink's NO_CLAIM), so nothing refers to older runs any more; a savepoint says nothing about that.
     """
-    old = [(run.job_id, folder) for run in record.runs[2:] for folder in _folders(settings, run.job_id)]
-    left = [(job_id, folder) for job_id, folder in old if folder.exists()]
-    if not left or newest_snapshot(settings, record.runs[0].job_id) is None:
+    if len(record.runs) <= 2 or not any((settings.checkpoints / record.runs[0].job_id).glob("chk-*/_metadata")):
         return []
-    # Every file has a random name of 36 letters, and a snapshot's metadata spells out the names of all its files.
-    named = b"".join(_metadata_of(settings, run.job_id) for run in record.runs[:2])
     gone = []
-    for job_id, folder in left:
-        for path in sorted(folder.rglob("*"), reverse=True):
-            with contextlib.suppress(OSError):  # a folder that is not empty, a file that Flink deleted meanwhile
-                if path.is_dir():
-                    path.rmdir()
-                elif path.name.encode() not in named:
-                    path.unlink()
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-            gone.append(job_id)
+    for run in record.runs[2:]:
+        for folder in (settings.checkpoints / run.job_id, savepoint_folder(settings, run.job_id)):
+            if folder.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                gone.append(run.job_id)
     return list(dict.fromkeys(gone))
-
-
-def _folders(settings: Settings, job_id: str) -> tuple[Path, Path]:
-    return settings.checkpoints / job_id, savepoint_folder(settings, job_id)
-
-
-def _completed(settings: Settings, job_id: str) -> list[Path]:
-    """The _metadata files of a run's completed checkpoints and savepoints."""
-    checkpoints, savepoints = _folders(settings, job_id)
-    return [*checkpoints.glob("chk-*/_metadata"), *savepoints.glob("savepoint-*/_metadata")]
-
-
-def _metadata_of(settings: Settings, job_id: str) -> bytes:
-    found = b""
-    for metadata in _completed(settings, job_id):
-        with contextlib.suppress(FileNotFoundError):  # subsumed while we looked: a later one names what it needs
-            found += metadata.read_bytes()
-    return found

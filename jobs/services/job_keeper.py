@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from infra.stack import flink_jobs, flink_records
 from infra.stack.flink_records import RUNNING, JobRecord
@@ -45,6 +46,7 @@ class Keeper:
 
     settings: Settings
     pauses: dict[str, Pause] = field(default_factory=dict)
+    pruned_at: dict[str, Path | None] = field(default_factory=dict)
 
     def look(self) -> None:
         """One round over all jobs. A job manager that does not answer is left to the supervisor."""
@@ -63,7 +65,7 @@ class Keeper:
         live = flink_jobs.running_job(self.settings, record.name)
         if live is not None:
             if live.state == "RUNNING":
-                self._well(record)
+                self._well(record, live.job_id)
             return
         pause = self.pauses.setdefault(record.name, Pause())
         if not pause.over(time.monotonic()):
@@ -90,9 +92,14 @@ class Keeper:
         else:
             log.info("%s runs as %s", record.name, job_id)
 
-    def _well(self, record: JobRecord) -> None:
+    def _well(self, record: JobRecord, live_id: str) -> None:
         self.pauses.pop(record.name, None)
-        flink_records.prune(self.settings, record)
+        if not record.runs or record.runs[0].job_id != live_id:
+            return  # deployed this moment, or not submitted by us: what it needs is not known
+        newest = flink_records.newest_snapshot(self.settings, live_id)
+        if self.pruned_at.get(record.name) != newest:  # what is needed changes with a snapshot only
+            flink_records.prune(self.settings, record)
+            self.pruned_at[record.name] = newest
 
 
 def _explained(record: JobRecord, why: str) -> str:

@@ -66,8 +66,11 @@ class Asking:
 
 
 def _line_of(labels: Sequence[str]) -> re.Pattern[str]:
+    """The beginning of a line of somebody's: a time at most, the label, a short name or number, a colon."""
     named = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
-    return re.compile(rf"^\s*(?:{named})\s*\d{{0,4}}\s*[:：]\s*", re.IGNORECASE)
+    return re.compile(
+        rf"^\s*(?:[\[(（]?[\d:.\-/ ]+[\])）]?\s*)?(?:{named})[^\S\n]?[^\s:：]{{0,6}}\s*[:：]\s*", re.IGNORECASE
+    )
 
 
 def question_of(text: str | None, subject: str | None, kind: str, asking: Asking) -> Question | None:
@@ -127,21 +130,19 @@ def _counts(word: str, asking: Asking) -> bool:
 def _by_the_customer(text: str | None, asking: Asking) -> str | None:
     """Of a transcript, which names the customer at least once, what the customer said; any other text as it is.
 
-    A line that names nobody goes on with what the line before it said. 客服：… alone is no transcript: a customer may
-    begin a complaint about the service so.
+    A line that names nobody goes on with what the line before it said; before the first name nobody is known to speak.
+    客服：… alone is no transcript: a customer may begin a complaint about the service so.
     """
-    lines = (text or "").replace("\r", "\n").split("\n")
-    if not any(asking.customer_speaks.match(line) for line in lines):
-        return text
-    said, customer_speaks = [], True
-    for line in lines:
-        if found := asking.customer_speaks.match(line):
-            customer_speaks, line = True, line[found.end() :]
-        elif asking.agent_speaks.match(line):
+    said, customer_speaks, is_transcript = [], False, False
+    for line in (text or "").replace("\r", "\n").split("\n"):
+        if asking.agent_speaks.match(line):
             customer_speaks = False
+        elif found := asking.customer_speaks.match(line):
+            customer_speaks = is_transcript = True
+            line = line[found.end() :]
         if customer_speaks:
             said.append(line)
-    return "\n".join(said)
+    return "\n".join(said) if is_transcript else text
 
 
 def _sentences(text: str | None) -> list[str]:

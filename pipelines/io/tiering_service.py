@@ -81,11 +81,17 @@ def serve(
     """Turn after turn until `stop`; then what is held is committed. Every failure leads back to `rewind`.
 
     A service runs and tries again for ever. Who asked it to end (`until_caught_up`) waits for the end: it gives up
-    once nothing has worked for policy `once_gives_up_after_s`.
+    once nothing was committed for policy `once_gives_up_after_s`.
     """
     first_s, last_s = policy["retry_after_error_s"]
-    pause_s, worked_at = first_s, time.monotonic()
+    pause_s, commits, worked_at = first_s, health.commits, time.monotonic()
     while not stop.is_set():
+        if health.commits != commits:
+            commits, worked_at = health.commits, time.monotonic()
+        if until_caught_up and time.monotonic() - worked_at >= policy["once_gives_up_after_s"]:
+            health.state = "gave_up"
+            log.error("%s: gave up after %.0f s: %s", stream.name, time.monotonic() - worked_at, health.error)
+            return
         try:
             stream.rewind()
             health.state, health.error = "running", ""
@@ -108,12 +114,8 @@ def serve(
             continue
         except Exception as error:  # a broker that is away, a full disk: the table tells where to go on
             if health.state == "running":
-                pause_s, worked_at = first_s, time.monotonic()
+                pause_s = first_s
             health.state, health.error = "retrying", f"{type(error).__name__}: {error}"
-            if until_caught_up and time.monotonic() - worked_at >= policy["once_gives_up_after_s"]:
-                health.state = "gave_up"
-                log.error("%s: gave up after %.0f s: %s", stream.name, time.monotonic() - worked_at, health.error)
-                return
             log.warning(
                 "%s: %s; trying again in %.0f s", stream.name, health.error, pause_s, exc_info=log.isEnabledFor(10)
             )

@@ -58,9 +58,9 @@ def ask(settings: Settings, sql: str) -> Answer:
     Raises:
         QueryRefused: Trino's reason, or that it does not run.
     """
-    deadline = time.monotonic() + _NODE_LIMIT_S
+    connection, deadline = _connect(settings, ANALYST), time.monotonic() + _NODE_LIMIT_S
     while True:
-        cursor = _connect(settings, ANALYST).cursor()
+        cursor = connection.cursor()
         try:
             cursor.execute(sql)
             return Answer([column[0] for column in cursor.description or ()], _rows(cursor))

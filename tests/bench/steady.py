@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from infra.stack.settings import PROJECT_ROOT
 from tests.bench import lake_facts
 from tests.bench.bench_stack import FLINK, BenchStack, StepFailed
@@ -21,7 +23,6 @@ STEADY_PER_S = 9_300  # the mean of 800 million a day
 BURST_FACTOR = 15
 _ENDING_S = 60  # of a generator or reader after its time
 _DRAIN_PER_S = 1_500
-_PASSES_APART = 10_000
 
 
 def latency(home: Path, pool: Path, per_s: float, warm_s: float, seconds: float, *, keep: bool = False) -> dict:
@@ -64,11 +65,11 @@ def latency(home: Path, pool: Path, per_s: float, warm_s: float, seconds: float,
 
 
 def burst(home: Path, pool: Path, per_s: float, seconds: float, *, keep: bool = False) -> dict:
-    """`BURST_FACTOR` times the steady rate, as far as generator and broker reach it; then everything must drain.
+    """All that comes in `seconds` at `BURST_FACTOR` times the steady rate, as fast as broker and generator go; then
+    everything must drain.
 
     The senders of a rush have machines of their own. Here one generator stands for them on the cores of the stack, so
-    from the rush on the job gives way to it and to the broker; what the job does not get in that minute it has to
-    catch up.
+    from the rush on the job gives way to it and to the broker; what the job does not get meanwhile it has to catch up.
     """
     with BenchStack(home, keep=keep) as stack:
         stack.up("kafka", *FLINK, "tiering")
@@ -76,7 +77,9 @@ def burst(home: Path, pool: Path, per_s: float, seconds: float, *, keep: bool = 
         with Sampler(lambda: stack_processes(stack.settings)) as sampler:
             warm = Load(stack.settings.bootstrap, pool, 0, rate=per_s, seconds=10).report(10 + _ENDING_S)
             _give_way(stack)
-            rush = _rush(stack, pool, warm["passes"] + 1, per_s * BURST_FACTOR, seconds)
+            rush = Load(
+                stack.settings.bootstrap, pool, warm["passes"] + 1, events=round(per_s * BURST_FACTOR * seconds)
+            ).report(seconds + 10 * _ENDING_S)
             began = time.monotonic()
             sent = warm["sent"] + rush["sent"]
             _drained(stack, sent)
@@ -86,7 +89,7 @@ def burst(home: Path, pool: Path, per_s: float, seconds: float, *, keep: bool = 
             raise StepFailed(f"the balance does not close after the burst: {sent:,} sent, {balance}")
         return {
             "asked_per_s": per_s * BURST_FACTOR,
-            "reached_per_s": round(rush["sent"] / rush["took_s"]),
+            "reached_per_s": rush["per_s"],
             "seconds": rush["took_s"],
             "sent": sent,
             "drained_after_s": round(drained_s, 1),
@@ -96,27 +99,14 @@ def burst(home: Path, pool: Path, per_s: float, seconds: float, *, keep: bool = 
         }
 
 
-def _rush(stack: BenchStack, pool: Path, first_pass: int, per_s: float, seconds: float) -> dict:
-    """Two generators, each with half of the rate and IDs of its own: one alone fills a core at 140,000/s."""
-    loads = [
-        Load(stack.settings.bootstrap, pool, first_pass + at * _PASSES_APART, rate=per_s / 2, seconds=seconds)
-        for at in range(2)
-    ]
-    try:
-        told = [load.report(seconds + 3 * _ENDING_S) for load in loads]
-    finally:
-        for load in loads:
-            load.stop()
-    return {"sent": sum(one["sent"] for one in told), "took_s": max(one["took_s"] for one in told)}
-
-
 def _give_way(stack: BenchStack) -> None:
     """The task manager and its Python workers at niceness 10, as the tiering service always is."""
     for process, part in stack_processes(stack.settings):
         if part in ("task manager JVM", "Python workers"):
-            for thread in process.threads():  # Linux keeps a niceness for each thread
-                with contextlib.suppress(ProcessLookupError):
-                    os.setpriority(os.PRIO_PROCESS, thread.id, 10)
+            with contextlib.suppress(psutil.Error):
+                for thread in process.threads():  # Linux keeps a niceness for each thread
+                    with contextlib.suppress(ProcessLookupError):
+                        os.setpriority(os.PRIO_PROCESS, thread.id, 10)
 
 
 def _drained(stack: BenchStack, sent: int) -> None:

@@ -43,6 +43,10 @@ def asking():
         ("Agent 12: How are you?\nCaller: How do I return this?", None, "message", "How do I return this?"),
         ("坐席：稍等。\n马上帮您查\n客户：好的", None, "message", None),  # the agent's second line; then thanks
         ("客户：你好\n怎么退货", None, "message", "怎么退货"),  # a second line of the customer's
+        ("客户：你好\n客服小王：请问您要办什么？", None, "message", None),  # an agent with a name
+        ("客户服务：怎么了？\n客户张女士：我要退货", None, "message", "我要退货"),  # begins with 客户 and is the agent
+        ("欢迎致电，请问要办什么？\n客户：退货", None, "message", None),  # before the first name: a greeting
+        ("[00:12] 坐席：请问要办什么？\n[00:15] 客户：怎么退货", None, "message", "怎么退货"),  # with time stamps
         ("客服：不理人，怎么投诉", None, "complaint", "客服：不理人，怎么投诉"),  # no transcript: no customer is named
         (None, None, "consultation", None),  # nothing said
         ("", "", "message", None),

@@ -20,10 +20,10 @@ def settings(tmp_path: Path) -> Settings:
     return Settings.load(tmp_path, 20000)
 
 
-def metadata(folder: Path, number: int, names: bytes = b"") -> None:
-    """A _metadata file as Flink begins it: magic, version 6, running number; then, among others, names of files."""
+def metadata(folder: Path, number: int) -> None:
+    """A _metadata file as Flink begins it: magic, version 6, running number."""
     folder.mkdir(parents=True)
-    (folder / "_metadata").write_bytes(struct.pack(">iiq", 0x4960672D, 6, number) + names)
+    (folder / "_metadata").write_bytes(struct.pack(">iiq", 0x4960672D, 6, number) + b"state")
 
 
 def record(*runs: tuple[str, str | None]) -> JobRecord:
@@ -74,51 +74,23 @@ def test_damaged_newest_checkpoint_is_not_passed_over(settings: Settings) -> Non
     assert flink_records.resume_point(settings, record(("a", None))) == str(settings.checkpoints / "a" / "chk-8")
 
 
-def stored(folder: Path, *names: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        (folder / name).write_bytes(b"state")
+def test_prune_keeps_the_last_two_runs_and_waits_for_the_newest_ones_first_checkpoint(settings: Settings) -> None:
+    for job in ("a", "b", "c"):
+        (settings.checkpoints / job).mkdir(parents=True)
+    runs = record(("c", "b"), ("b", "a"), ("a", None))
+    assert flink_records.prune(settings, runs) == []  # c still needs what it started from
+    metadata(settings.checkpoints / "c" / "chk-5", 5)
+    assert flink_records.prune(settings, runs) == ["a"]
+    assert {path.name for path in settings.checkpoints.iterdir()} == {"b", "c"}
 
 
-def left_in(settings: Settings, job: str) -> set[str]:
-    return {path.name for path in (settings.checkpoints / job).rglob("*") if path.is_file()}
-
-
-def test_prune_leaves_what_a_claimed_snapshot_still_needs(settings: Settings) -> None:
-    # Run c started from b's chk-7, b from a's chk-4. Rows of run a still live, so c's own chk-8 names a's file.
-    stored(settings.checkpoints / "a" / "shared", "1a0d-needed", "2b1e-past")
-    stored(settings.checkpoints / "a" / "chk-3", "3c2f-kept-beside-the-last")
-    metadata(settings.checkpoints / "a" / "chk-2", 2)
-    stored(settings.checkpoints / "a" / "dstl", "4d3a-written-to-no-snapshot")
-    metadata(settings.checkpoints / "b" / "chk-7", 7)
-    stored(settings.checkpoints / "b" / "shared", "5e4b-past-too")
-    runs = record(("c", "b/chk-7"), ("b", "a/chk-4"), ("a", None))
-    assert flink_records.prune(settings, runs) == []
-    assert len(left_in(settings, "a")) == 5  # c has no snapshot yet: should it fail, everything may be needed
-    metadata(settings.checkpoints / "c" / "chk-8", 8, names=b"\0\x0b1a0d-needed\0")
-    assert flink_records.prune(settings, runs) == []
-    assert left_in(settings, "a") == {"1a0d-needed"}
-    assert [path.name for path in (settings.checkpoints / "a").iterdir()] == ["shared"]
-    assert left_in(settings, "b") == {"_metadata", "5e4b-past-too"}  # the last two runs are Flink's own affair
-
-
-def test_prune_counts_the_run_before_the_newest_too(settings: Settings) -> None:
-    # Flink keeps b's chk-7 until c has three snapshots of its own.
-    stored(settings.checkpoints / "a" / "shared", "1a0d-needed")
-    metadata(settings.checkpoints / "b" / "chk-7", 7, names=b"1a0d-needed")
-    metadata(settings.checkpoints / "c" / "chk-8", 8)
+def test_prune_does_not_take_a_savepoint_for_the_newest_runs_own_checkpoint(settings: Settings) -> None:
+    # Taken before c's first checkpoint; when c fails then, it starts again from b's, not from the savepoint.
+    for job in ("a", "b", "c"):
+        (settings.checkpoints / job).mkdir(parents=True)
+    metadata(settings.savepoints / "c" / "savepoint-c-1", 9)
     assert flink_records.prune(settings, record(("c", "b"), ("b", "a"), ("a", None))) == []
-    assert left_in(settings, "a") == {"1a0d-needed"}
-
-
-def test_prune_removes_a_run_to_which_nothing_refers(settings: Settings) -> None:
-    metadata(settings.checkpoints / "a" / "chk-3", 3)
-    metadata(settings.savepoints / "a" / "savepoint-a-1", 4)
-    stored(settings.checkpoints / "other-job" / "shared", "9f8c-of-another-job")
-    metadata(settings.checkpoints / "c" / "chk-8", 8)
-    assert flink_records.prune(settings, record(("c", "b"), ("b", "a"), ("a", None))) == ["a"]
-    assert {path.name for path in settings.checkpoints.iterdir()} == {"c", "other-job"}
-    assert not (settings.savepoints / "a").exists()
+    assert {path.name for path in settings.checkpoints.iterdir()} == {"a", "b", "c"}
 
 
 def test_record_survives_writing_and_reading(settings: Settings) -> None:
