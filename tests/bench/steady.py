@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-
-import psutil
 
 from infra.stack.settings import PROJECT_ROOT
 from tests.bench import lake_facts
@@ -65,21 +61,15 @@ def latency(home: Path, pool: Path, per_s: float, warm_s: float, seconds: float,
 
 
 def burst(home: Path, pool: Path, per_s: float, seconds: float, *, keep: bool = False) -> dict:
-    """All that comes in `seconds` at `BURST_FACTOR` times the steady rate, as fast as broker and generator go; then
-    everything must drain.
-
-    The senders of a rush have machines of their own. Here one generator stands for them on the cores of the stack, so
-    from the rush on the job gives way to it and to the broker; what the job does not get meanwhile it has to catch up.
-    """
+    """`BURST_FACTOR` times the steady rate, as far as generator and broker reach it; then everything must drain."""
     with BenchStack(home, keep=keep) as stack:
         stack.up("kafka", *FLINK, "tiering")
         stack.deploy()
         with Sampler(lambda: stack_processes(stack.settings)) as sampler:
             warm = Load(stack.settings.bootstrap, pool, 0, rate=per_s, seconds=10).report(10 + _ENDING_S)
-            _give_way(stack)
             rush = Load(
-                stack.settings.bootstrap, pool, warm["passes"] + 1, events=round(per_s * BURST_FACTOR * seconds)
-            ).report(seconds + 10 * _ENDING_S)
+                stack.settings.bootstrap, pool, warm["passes"] + 1, rate=per_s * BURST_FACTOR, seconds=seconds
+            ).report(seconds + 3 * _ENDING_S)
             began = time.monotonic()
             sent = warm["sent"] + rush["sent"]
             _drained(stack, sent)
@@ -97,16 +87,6 @@ def burst(home: Path, pool: Path, per_s: float, seconds: float, *, keep: bool = 
             "twice": balance.twice,
             "peak_memory_mb": sampler.peak_memory_mb,
         }
-
-
-def _give_way(stack: BenchStack) -> None:
-    """The task manager and its Python workers at niceness 10, as the tiering service always is."""
-    for process, part in stack_processes(stack.settings):
-        if part in ("task manager JVM", "Python workers"):
-            with contextlib.suppress(psutil.Error):
-                for thread in process.threads():  # Linux keeps a niceness for each thread
-                    with contextlib.suppress(ProcessLookupError):
-                        os.setpriority(os.PRIO_PROCESS, thread.id, 10)
 
 
 def _drained(stack: BenchStack, sent: int) -> None:
