@@ -3,10 +3,12 @@
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import NamedTuple
 
 import polars as pl
 
+from pipelines.cleaning.rows import rows_where
 from pipelines.cleaning.text_normalisation import INVISIBLE_RUN
 
 REASONS = {
@@ -76,16 +78,30 @@ def ambiguous_complaint(
     """
     verdicts = pl.Series("ambiguous", [None] * len(kind), dtype=pl.String)
     columns = {"kind": kind, "role": sender_role, "text": text, "score": score, "scale": score_scale_max}
-    rows = pl.DataFrame(columns).select(_looked_at(low_score_share, max_chars)).to_series().arg_true()
-    if len(rows) == 0:
+    rows = rows_where(pl.DataFrame(columns).select(_looked_at(low_score_share, max_chars)).to_series())
+    if not rows:
         return verdicts
     lists = (praise_words + merit_words, merit_words, problem_words, topic_words, contrast_words, negations)
     lists += (idioms, empty_words, problem_patterns, praise_patterns)
-    steps = _steps(max_chars, *map(tuple, lists))
-    said = pl.DataFrame({"row": rows, "subject": subject[rows].cast(pl.String), "text": text[rows]})
-    doubtful = said.select("row", steps.said).filter(steps.has_length).with_columns(steps.marks)
-    doubtful = doubtful.select("row", steps.reason).drop_nulls("reason")
-    return verdicts.scatter(doubtful["row"], doubtful["reason"]) if len(doubtful) else verdicts
+    steps = _steps(*map(tuple, lists))
+    said = _apply(steps.said, {"subject": subject[rows].cast(pl.String), "text": text[rows]})
+    rows, said = _where([0 < len(one) <= max_chars for one in said], rows, said)
+    marked = _apply(steps.marks, {"said": said})
+    # Most complaints name a problem; only what does not is looked at further.
+    rows, marked = _where(_apply(~steps.placed, {"marked": marked}), rows, marked)
+    reasons = _apply(steps.reason, {"marked": marked})
+    rows, reasons = _where([reason is not None for reason in reasons], rows, reasons)
+    return verdicts.scatter(rows, reasons) if rows else verdicts
+
+
+def _apply(step: pl.Expr, columns: dict[str, list[str] | pl.Series]) -> list:
+    """One expression at a time: two in one selection are handed to another thread, and on full cores that waits."""
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    return frame.select(step).to_series().to_list() if len(frame) else []
+
+
+def _where(holds: list[bool], *columns: list) -> tuple[list, ...]:
+    return tuple(list(compress(column, holds)) for column in columns)
 
 
 @lru_cache(maxsize=8)
@@ -99,8 +115,8 @@ def _looked_at(low_score_share: float, max_chars: int) -> pl.Expr:
 
 class _Steps(NamedTuple):
     said: pl.Expr
-    has_length: pl.Expr
     marks: pl.Expr
+    placed: pl.Expr
     reason: pl.Expr
 
 
@@ -109,7 +125,7 @@ Words = tuple[str, ...]
 
 @lru_cache(maxsize=8)
 def _steps(
-    max_chars: int, praised: Words, merits: Words, problems: Words, topics: Words, contrasts: Words, negated: Words,
+    praised: Words, merits: Words, problems: Words, topics: Words, contrasts: Words, negated: Words,
     idioms: Words, empties: Words, problem_patterns: Words, praise_patterns: Words,
 ) -> _Steps:  # fmt: skip
     """The rule as expressions, built once a policy: building them cost a small batch more than its rows."""
@@ -134,16 +150,14 @@ def _steps(
     pure = marked.str.contains(_PRAISED) & ~denied & (other.str.count_matches(_LETTER) < 2)
     says_nothing = marked.str.replace_all(empty, "").str.count_matches(_LETTER) < 2
     reason = (
-        pl.when(placed)
-        .then(None)
-        .when(pure)
+        pl.when(pure)
         .then(pl.lit("complaint.contradictory"))
         .when(~marked.str.contains(topic) & says_nothing)
         .then(pl.lit("complaint.vague"))
     )
     return _Steps(
-        whole.str.replace_all(INVISIBLE_RUN, "").str.strip_chars("。").str.to_lowercase().alias("said"),
-        said.str.len_chars().is_between(1, max_chars),
-        marks.alias("marked"),
-        reason.alias("reason"),
+        whole.str.replace_all(INVISIBLE_RUN, "").str.strip_chars("。").str.to_lowercase(),
+        marks,
+        placed,
+        reason,
     )

@@ -1,10 +1,13 @@
 """Blank consultations: a contact that should say something and says nothing."""
 
-from functools import lru_cache
-
 import polars as pl
 
+from pipelines.cleaning.rows import rows_where
 from pipelines.cleaning.text_normalisation import SAYS_SOMETHING, VISIBLE
+
+_SAID = pl.col("subject").fill_null("") + pl.col("text").fill_null("")
+_SAYS, _SEEN = _SAID.str.contains(SAYS_SOMETHING), _SAID.str.contains(VISIBLE)
+_NO_MEDIA = ("", "[]", "null")
 
 
 def blank_consultation(
@@ -35,24 +38,17 @@ def blank_consultation(
     ...     turn_kinds=["message"], exempt_roles=["system"]).to_list()
     [True, False, True, False]
     """
-    frame = pl.DataFrame(
-        {
-            "kind": kind,
-            "role": sender_role,
-            "said": text,
-            "subject": subject.cast(pl.String),
-            "media": media.cast(pl.String),
-            "speaks_otherwise": score.is_not_null() | handle_time_s.is_not_null(),
-        },
-    )
-    return frame.select(_blank(tuple(contact_kinds), tuple(turn_kinds), tuple(exempt_roles))).to_series()
-
-
-@lru_cache(maxsize=8)
-def _blank(contact_kinds: tuple[str, ...], turn_kinds: tuple[str, ...], exempt_roles: tuple[str, ...]) -> pl.Expr:
-    said = pl.col("subject").fill_null("") + pl.col("said").fill_null("")
-    says, seen = said.str.contains(SAYS_SOMETHING), said.str.contains(VISIBLE)
-    silent = (pl.col("kind").is_in(contact_kinds) & ~says) | (pl.col("kind").is_in(turn_kinds) & ~seen)
-    no_media = pl.col("media").str.strip_chars().is_in(["", "[]", "null"]).fill_null(True)
-    asked_to_speak = ~pl.col("role").is_in(exempt_roles).fill_null(False) & ~pl.col("speaks_otherwise")
-    return (silent & no_media & asked_to_speak).fill_null(False).alias("blank")
+    said = pl.DataFrame({"text": text, "subject": subject.cast(pl.String)})
+    quiet = rows_where(~said.select(_SAYS).to_series())
+    seen = pl.DataFrame([column[quiet] for column in said]).select(_SEEN).to_series()
+    columns = (column[quiet] for column in (kind, sender_role, media, score, handle_time_s))
+    blank = [
+        row
+        for row, is_seen, of_kind, role, attached, scored, handled in zip(quiet, seen, *columns, strict=True)
+        if (of_kind in contact_kinds or (of_kind in turn_kinds and not is_seen))
+        and (attached or "").strip() in _NO_MEDIA
+        and role not in exempt_roles
+        and scored is None
+        and handled is None
+    ]
+    return pl.Series("blank", [False] * len(kind), dtype=pl.Boolean).scatter(blank, True)

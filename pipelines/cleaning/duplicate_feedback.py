@@ -5,6 +5,7 @@ from hashlib import blake2b
 
 import polars as pl
 
+from pipelines.cleaning.rows import rows_where
 from pipelines.cleaning.text_normalisation import folded_content
 
 _SEPARATOR = "\x1f"
@@ -42,11 +43,11 @@ def feedback_key(
     (True, None)
     """
     columns = {"kind": kind, "role": sender_role, "c": customer_id, "revision": source_revision, "attempt": attempt}
-    rows = pl.DataFrame(columns).select(_judged(tuple(kinds))).to_series().arg_true()
+    rows = rows_where(pl.DataFrame(columns).select(_judged(tuple(kinds))).to_series())
     keys: list[str | None] = [None] * len(kind)
-    if len(rows) == 0:
+    if not rows:
         return pl.Series("feedback_key", keys, dtype=pl.String)
-    texts = pl.DataFrame({"text": text, "subject": subject.cast(pl.String)})[rows]
+    texts = pl.DataFrame({"text": text[rows], "subject": subject[rows].cast(pl.String)})
     contents = folded_content(texts.select(_SAID).to_series())
     columns = (column[rows] for column in (customer_id, score, order_id, ticket_id))
     for row, content, customer, value, order, ticket in zip(rows, contents, *columns, strict=True):

@@ -3,6 +3,8 @@
 import numpy as np
 import polars as pl
 
+from pipelines.cleaning.rows import rows_where
+
 REASONS = {
     "time.answered_before_asked": "The reply is dated before the question it answers.",
     "time.handle_impossible": "The handling time is negative, not a number, or longer than the policy allows.",
@@ -43,4 +45,4 @@ def invalid_record(
 
 def _set(rules: pl.Series, broken: pl.Series, rule: str) -> pl.Series:
     """The later rule is the more severe one, so it takes the place of an earlier one."""
-    return rules.scatter(broken.arg_true(), rule) if broken.any() else rules
+    return rules.scatter(rows, rule) if (rows := rows_where(broken)) else rules

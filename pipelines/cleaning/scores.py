@@ -3,6 +3,8 @@
 import numpy as np
 import polars as pl
 
+from pipelines.cleaning.rows import rows_stating
+
 
 def judge_scores(
     score: pl.Series, score_scale_max: pl.Series, *, scale_min: dict[float, float], default_scale_max: float
@@ -22,7 +24,7 @@ def judge_scores(
     verdict = pl.Series("score_verdict", [None] * size, dtype=pl.String)
     if score.null_count() == size:
         return pl.DataFrame([corrected, verdict])
-    rows = score.is_not_null().arg_true()
+    rows = rows_stating(score)
     value, scale = (column[rows].cast(pl.Float64) for column in (score, score_scale_max))
     value, top = value.to_numpy(), np.where(scale.is_null(), default_scale_max, scale.to_numpy())
     bottom = np.select([top == at for at in scale_min], list(scale_min.values()), default=0.0)

@@ -21,7 +21,6 @@ _MARKS_RUN = rf"[{INVISIBLE_CLASS}\p{{P}}[\p{{S}}--{EMOJI_CLASS}]]+"
 _CASELESS = pl.col("said").str.normalize("NFKC").str.to_lowercase()
 _BARE = _CASELESS.str.replace_all(_MARKS_RUN, "").alias("bare")
 _SEEN = _CASELESS.str.replace_all(INVISIBLE_RUN, "").alias("seen")
-_FOLDED = pl.when(pl.col("bare") == "").then("seen").otherwise("bare")
 
 
 def folded_content(text: pl.Series) -> pl.Series:
@@ -32,4 +31,7 @@ def folded_content(text: pl.Series) -> pl.Series:
     >>> folded_content(pl.Series(["ＡＢ　太慢了！！！", "ab太慢了。", "太慢\\u200b了", "??", None])).to_list()
     ['ab太慢了', 'ab太慢了', '太慢了', '??', None]
     """
-    return text.alias("said").to_frame().select(_BARE, _SEEN).select(_FOLDED).to_series().alias(text.name)
+    said = text.alias("said").to_frame()
+    bare = said.select(_BARE).to_series().alias(text.name)
+    is_said = bare != ""
+    return bare if is_said.all() else bare.zip_with(is_said, said.select(_SEEN).to_series())

@@ -3,6 +3,7 @@
 import polars as pl
 
 from pipelines.cleaning import ambiguity, invalid
+from pipelines.cleaning.rows import rows_stating, rows_where
 
 BLANK_RULE = "text.blank"
 REASONS = {BLANK_RULE: "The contact says nothing that can be seen.", **invalid.REASONS, **ambiguity.REASONS}
@@ -23,7 +24,7 @@ def verdict(invalid_rule: pl.Series, blank: pl.Series, ambiguous_rule: pl.Series
     for route, found in by_severity:
         if found.null_count() == size:
             continue
-        rows = found.is_not_null().arg_true()
+        rows = rows_stating(found)
         for row, rule in zip(rows, found[rows], strict=True):
             routes[row], rules[row], reasons[row] = route, rule, REASONS[rule]
     columns = {"route": routes, "rule": rules, "reason": reasons}
@@ -32,4 +33,4 @@ def verdict(invalid_rule: pl.Series, blank: pl.Series, ambiguous_rule: pl.Series
 
 def _named(blank: pl.Series) -> pl.Series:
     rule = pl.Series([None] * len(blank), dtype=pl.String)
-    return rule.scatter(blank.arg_true(), BLANK_RULE) if blank.any() else rule
+    return rule.scatter(rows, BLANK_RULE) if (rows := rows_where(blank)) else rule

@@ -10,14 +10,6 @@ _PREFIX = "p_"
 _HEX_DIGITS = 24
 _BEST = pl.coalesce(pl.all()).alias("customer_id")
 _NAME = pl.lit(_PREFIX) + pl.col("customer_id").str.tail(32).str.head(_HEX_DIGITS)
-_STATUS = (
-    pl.when(pl.col("linked").is_not_null())
-    .then(pl.lit("linked"))
-    .when(pl.col("named").is_not_null())
-    .then(pl.lit("provisional"))
-    .otherwise(pl.lit("anonymous"))
-    .alias("identity_status")
-)
 
 
 def provisional_id(tokens: Mapping[str, pl.Series], order: list[str]) -> pl.Series:
@@ -59,4 +51,8 @@ def join_customers(
     links = [found.slice(at * rows, rows).alias(str(at)) for at in range(len(asked))]
     linked = pl.DataFrame(links).select(_BEST).to_series() if links else _no_links(rows)
     frame = pl.DataFrame({"linked": linked, "named": provisional_id(tokens, provisional)})
-    return frame.select(pl.coalesce("linked", "named").alias("customer_id"), _STATUS)
+    status = [
+        "linked" if link is not None else "provisional" if name is not None else "anonymous"
+        for link, name in zip(frame["linked"], frame["named"], strict=True)
+    ]
+    return frame.select(_BEST).hstack([pl.Series("identity_status", status, dtype=pl.String)])

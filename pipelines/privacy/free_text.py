@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+import numpy as np
 import polars as pl
 
 from pipelines.privacy.number_finder import find
@@ -69,7 +70,7 @@ def _replace(text: pl.Series, rewrite: Callable[[str], str]) -> pl.Series:
     """`rewrite` on the texts that pass the sieve; it gives back the very object where it changed nothing."""
     if text.null_count() == len(text):
         return text
-    suspects = text.str.contains(SIEVE).arg_true()
+    suspects = np.flatnonzero(text.str.contains(SIEVE).to_numpy())  # a NULL is not true there
     if len(suspects) == 0:
         return text
     before = text[suspects].to_list()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from pipelines.simulation.contact import MARK
 
 # A pool sent once more carries another number in each ID: 7 digits after "sim", or 5 inside WeChat's numeric MsgId.
 MESSAGE_NUMBER_MARK = "777700000"
+_MARK_BYTES, _MESSAGE_NUMBER_BYTES = MARK.encode(), MESSAGE_NUMBER_MARK.encode()
 _PASS = re.compile(rb"sim(\d{7})")
 # At most nine more digits: a message cut off in the middle of its MsgId has fewer.
 _NUMBER_PASS = re.compile(rb"(?<!\d)7777\d{5}(?=\d{0,9}(?!\d))")
@@ -58,8 +60,14 @@ def in_pass(payload: bytes, number: int) -> bytes:
     """
     if number == 0:
         return payload
-    marked = payload.replace(MARK.encode(), b"sim%07d" % number)
-    return marked.replace(MESSAGE_NUMBER_MARK.encode(), b"7777%05d" % number)
+    id_of_pass, number_of_pass = _written(number)
+    return payload.replace(_MARK_BYTES, id_of_pass).replace(_MESSAGE_NUMBER_BYTES, number_of_pass)
+
+
+@lru_cache(maxsize=4)
+def _written(number: int) -> tuple[bytes, bytes]:
+    """A pass number as it stands in IDs; made once a pass, for a generator of 140,000 messages a second."""
+    return b"sim%07d" % number, b"7777%05d" % number
 
 
 def truth_id(payload: bytes) -> str:

@@ -48,23 +48,24 @@ def read(found: Consumer, from_s: float, until_s: float) -> dict:
     received, whole, to_judged, to_read = array("d"), array("d"), array("d"), array("d")
     last = time.time()
     while True:
-        message = found.poll(0.1)
+        first = found.poll(0.1)
+        # All that came with it in one call: what this reader spends, the job lacks.
+        messages = [] if first is None else [first, *found.consume(1000, 0)]
         now = time.time()
         if now > until_s and now - last > QUIET_S:
             break
-        if message is None or message.error() is not None:
-            continue
-        value = message.value()
-        came, processed = _RECEIVED.search(value), _PROCESSED.search(value)
-        if came is None or processed is None:
-            continue
-        received_s, processed_s = int(came[1]) / 1e6, int(processed[1]) / 1e6
-        if from_s <= received_s < until_s:
-            last = now
-            received.append(received_s)
-            whole.append((now - received_s) * 1000)
-            to_judged.append((processed_s - received_s) * 1000)
-            to_read.append((now - processed_s) * 1000)
+        for message in messages:
+            value = message.value() if message.error() is None else b""
+            came, processed = _RECEIVED.search(value), _PROCESSED.search(value)
+            if came is None or processed is None:
+                continue
+            received_s, processed_s = int(came[1]) / 1e6, int(processed[1]) / 1e6
+            if from_s <= received_s < until_s:
+                last = now
+                received.append(received_s)
+                whole.append((now - received_s) * 1000)
+                to_judged.append((processed_s - received_s) * 1000)
+                to_read.append((now - processed_s) * 1000)
     return {
         "records": len(whole),
         "clean_ms": percentiles(whole),

@@ -27,7 +27,7 @@ class Sender:
     """Hands messages to the client and counts what the broker acknowledged."""
 
     def __init__(self, bootstrap: str, linger_ms: int):
-        self.acknowledged = self.sent = 0
+        self.refused = self.sent = self.waiting = 0
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -39,6 +39,7 @@ class Sender:
                 "queue.buffering.max.messages": 400_000,
                 "queue.buffering.max.kbytes": 262_144,
                 "message.max.bytes": 6_291_456,
+                "delivery.report.only.error": True,
                 "log_level": 3,  # a coordinator that still loads is asked again, no need to read of it
             }
         )
@@ -48,7 +49,7 @@ class Sender:
         while True:
             try:
                 self._producer.produce(
-                    record.topic, record.value, record.key, headers=record.headers, on_delivery=self._delivered
+                    record.topic, record.value, record.key, headers=record.headers, on_delivery=self._refused
                 )
                 self.sent += 1
                 return
@@ -56,16 +57,20 @@ class Sender:
                 self._producer.poll(0.05)
 
     def poll(self) -> None:
-        """Take acknowledgements in."""
+        """Let the client tell what was refused."""
         self._producer.poll(0)
 
     def finish(self) -> None:
-        """Wait for all acknowledgements."""
-        self._producer.flush(120)
+        """Wait until the broker has acknowledged or refused everything."""
+        self.waiting = self._producer.flush(120)
 
-    def _delivered(self, error: object, _: object) -> None:
-        if error is None:
-            self.acknowledged += 1
+    @property
+    def acknowledged(self) -> int:
+        """What was sent, less what was refused and, after `finish`, what nobody answered for."""
+        return self.sent - self.refused - self.waiting
+
+    def _refused(self, error: object, _: object) -> None:
+        self.refused += error is not None
 
 
 def run(sender: Sender, records: itertools.islice, rate_per_s: float, seconds: float) -> float:
