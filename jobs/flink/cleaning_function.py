@@ -13,7 +13,6 @@ from pipelines.contracts import SCHEMAS_VARIABLE
 
 if TYPE_CHECKING:
     import pandas as pd
-    import polars as pl
 
 _STRING, _BYTES = DataTypes.STRING(), DataTypes.BYTES()
 RESULT_TYPE = DataTypes.ROW(
@@ -88,7 +87,7 @@ class CleanMessage(ScalarFunction):
         import pandas as pd
 
         from pipelines.cleaning.batch import RawBatch
-        from pipelines.cleaning.process import clean
+        from pipelines.cleaning.process import clean_columns
 
         for tail, feed in self._followed:
             if records := tail.poll_if_due(time.monotonic()):
@@ -104,17 +103,9 @@ class CleanMessage(ScalarFunction):
             [_attempt(value) for value in attempt.tolist()],
             first_ref.tolist(),
         )
-        judged = clean(batch, self._context, time.time_ns() // 1000)
-        return pd.DataFrame({name: _pandas(judged[name]) for name in judged.columns})
-
-
-def _pandas(column: pl.Series) -> pd.Series:
-    """As Flink's Arrow encoder wants it: whole numbers as such, all else as objects, NULL as None."""
-    import pandas as pd
-
-    if column.dtype.is_integer() and not column.null_count():
-        return pd.Series(column.to_numpy())
-    return pd.Series(column.to_list(), dtype=object)
+        judged = clean_columns(batch, self._context, time.time_ns() // 1000)
+        # Objects: Flink's Arrow encoder takes NULL from None, and whole numbers with a NULL among them would be floats.
+        return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in judged.items()})
 
 
 def _attempt(header: str | None) -> int:

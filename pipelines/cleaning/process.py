@@ -7,11 +7,9 @@ engine. Each message is judged on its own, so a result does not depend on how me
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import compress
 
-import numpy as np
 import polars as pl
 
 from pipelines import contracts
@@ -39,7 +37,7 @@ OUTPUT_TYPES = {
     "vault_entries": pl.List(pl.String),
 }
 _CHUNK = 64
-_JUDGED_TYPES = {"position": pl.Int32} | {n: dtype for n, dtype in OUTPUT_TYPES.items() if n != "vault_entries"}
+Columns = dict[str, list]
 KEPT_TOPICS = ("interactions.clean", "feedback.clean", "ticket_events.clean")
 REJECTS, REVIEW = "quarantine.rejects", "review.queue"
 FIRST_PLACE = {"first_topic": pl.String, "first_partition": pl.Int32, "first_offset": pl.Int64}
@@ -50,6 +48,11 @@ _RECORD_KEY = pl.coalesce("customer_id", "session_id", "raw_ref")
 
 
 def clean(batch: RawBatch, context: CleaningContext, processed_us: int) -> pl.DataFrame:
+    """What `clean_columns` gives, as a frame with the columns of ``OUTPUT_TYPES``."""
+    return pl.DataFrame(clean_columns(batch, context, processed_us), schema=OUTPUT_TYPES)
+
+
+def clean_columns(batch: RawBatch, context: CleaningContext, processed_us: int) -> Columns:
     """Judge a batch; one row a message in the order of the batch, columns as ``OUTPUT_TYPES``.
 
     ``topic`` is where the record belongs unless the engine finds it seen before; ``feedback_key`` is NULL except for
@@ -63,45 +66,47 @@ def clean(batch: RawBatch, context: CleaningContext, processed_us: int) -> pl.Da
         if size == 1:
             LOG.exception("message %s could not be cleaned", raw_refs(batch)[0])
             reason = f"The cleaning failed with {type(error).__name__}; the bytes are kept, see the log of the job."
-            rejected = _rejected(batch, [(0, Reject("cleaning.failed", reason))], context, processed_us)
-            return _with_vault(rejected, [])
+            [row] = _rejected(batch, [(0, Reject("cleaning.failed", reason))], context, processed_us)
+            return dict(zip(OUTPUT_TYPES, ([value] for value in row), strict=True))
         step = max(size // _CHUNK, 1)
-        parts = [clean(batch.rows(slice(at, at + step)), context, processed_us) for at in range(0, size, step)]
-        return pl.concat(parts)
+        parts = [clean_columns(batch.rows(slice(at, at + step)), context, processed_us) for at in range(0, size, step)]
+        return {name: [value for part in parts for value in part[name]] for name in OUTPUT_TYPES}
 
 
-def _clean(batch: RawBatch, context: CleaningContext, processed_us: int) -> pl.DataFrame:
+def _clean(batch: RawBatch, context: CleaningContext, processed_us: int) -> Columns:
     parsed = parse(batch)
-    parts = [_rejected(batch, parsed.rejects, context, processed_us)] if parsed.rejects else []
-    if parsed.positions:
-        parts.append(_judged(batch, parsed, context, processed_us))
-    if not parts:
-        return pl.DataFrame(schema=OUTPUT_TYPES)
-    whole = _in_order(parts) if len(parts) > 1 else parts[0]
-    if len(whole) != len(batch.topics):
-        raise AssertionError(f"{len(batch.topics)} messages came in, {len(whole)} verdicts went out")
-    return _with_vault(whole, context.vault.drain())
+    columns = _judged(batch, parsed, context, processed_us) if parsed.positions else {name: [] for name in OUTPUT_TYPES}
+    rejected = _rejected(batch, parsed.rejects, context, processed_us)
+    for (position, _), row in zip(parsed.rejects, rejected, strict=True):  # ascending, so each lands where it stood
+        for column, value in zip(columns.values(), row, strict=True):
+            column.insert(position, value)
+    if len(columns["record"]) != len(batch.topics):
+        raise AssertionError(f"{len(batch.topics)} messages came in, {len(columns['record'])} verdicts went out")
+    if columns["vault_entries"]:  # those of the whole batch ride on its first row: which one has no meaning
+        columns["vault_entries"][0] = [f"{token}|{value}" for token, value in context.vault.drain()] or None
+    return columns
 
 
-def _judged(batch: RawBatch, parsed: ParsedBatch, context: CleaningContext, processed_us: int) -> pl.DataFrame:
+def _judged(batch: RawBatch, parsed: ParsedBatch, context: CleaningContext, processed_us: int) -> Columns:
     """The readable messages: rules on the clear text, then tokens, then the customer, then the record."""
     frame = join_customer(tokenise_identifiers(parsed.interactions, context), context)
     frame = judge(frame.hstack(_place(batch, parsed.positions, processed_us)), context)
     kinds = frozenset(context.policies["privacy"]["free_text"]["kinds"])
     for name, hide in (("text", redact), ("subject", redact), ("attributes", redact_json)):
         frame = frame.replace_column(frame.get_column_index(name), hide(frame[name], context.tokeniser, kinds=kinds))
-    frame = frame.hstack([_topics(frame), frame.select(_RECORD_KEY).to_series().alias("record_key")])
-    frame = frame.hstack(_sealed(frame, batch, context))
-    columns = {name: frame[name] for name in ("position", "event_id", "raw_ref", "topic", "record_key")}
-    columns |= {"record": _records(frame), "feedback_key": frame["feedback_key"], "occurred_us": frame["occurred_at"]}
-    return _output(columns | {"received_us": frame["received_at"], "attempt": frame["attempt"]})
+    topics = _topics(frame)
+    records = _records(frame.hstack(_sealed(topics, parsed.positions, batch, context)), topics)
+    made = {"topic": topics, "record": records, "vault_entries": [None] * len(frame)}
+    known = {"occurred_us": "occurred_at", "received_us": "received_at"}
+    made["record_key"] = frame.select(_RECORD_KEY).to_series().to_list()
+    return {name: made[name] if name in made else frame[known.get(name, name)].to_list() for name in OUTPUT_TYPES}
 
 
 def _rejected(
     batch: RawBatch, rejects: list[tuple[int, Reject]], context: CleaningContext, processed_us: int
-) -> pl.DataFrame:
-    """The unreadable messages. Nothing is known of them but their place, so each is an event of its own."""
-    refs, rows = raw_refs(batch), []
+) -> list[tuple]:
+    """Output rows of the unreadable messages. Nothing is known of them but their place: each is an event of its own."""
+    rows = []
     for position, reject in rejects:
         topic, payload = batch.topics[position], batch.payloads[position] or b""
         where = topic, batch.partitions[position], batch.offsets[position]
@@ -112,30 +117,18 @@ def _rejected(
         known |= {"processed_at": processed_us, "rule": reject.rule, "reason": reject.reason}
         known |= {"payload_bytes": len(payload), "payload_encrypted": context.sealer.seal(payload, coordinates(*where))}
         record = json_line({name: known[name] for name in _fields(REJECTS) if known[name] is not None})
-        ref = refs[position]
-        rows.append((position, ref, ref, REJECTS, ref, record, None, None, known["received_at"], known["attempt"]))
-    return _output(dict(zip(_JUDGED_TYPES, zip(*rows, strict=True), strict=True)))
+        ref = "|".join(map(str, where))
+        rows.append((ref, ref, REJECTS, ref, record, None, None, known["received_at"], known["attempt"], None))
+    return rows
 
 
-def _in_order(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """The rows by position. Column by column: a frame's sort goes to another thread, and on full cores that waits."""
-    rows = np.argsort(np.concatenate([part["position"].to_numpy() for part in parts]))
-    return pl.DataFrame([pl.concat([part[name] for part in parts])[rows] for name in _JUDGED_TYPES])
-
-
-def _topics(frame: pl.DataFrame) -> pl.Series:
+def _topics(frame: pl.DataFrame) -> list[str]:
     """Where each record belongs: by its route, else by its kind, else by its channel."""
     places = zip(frame["route"], frame["kind"], frame["channel"], strict=True)
-    topics = [
+    return [
         _TOPIC_BY_ROUTE.get(route) or _TOPIC_BY_KIND.get(kind) or _TOPIC_BY_CHANNEL.get(channel, "interactions.clean")
         for route, kind, channel in places
     ]
-    return pl.Series("topic", topics, dtype=pl.String)
-
-
-def _output(columns: Mapping[str, Sequence | pl.Series]) -> pl.DataFrame:
-    """Columns as ``OUTPUT_TYPES`` with the position before them and no vault entries yet."""
-    return pl.DataFrame([pl.Series(n, columns[n], dtype=dtype) for n, dtype in _JUDGED_TYPES.items()])
 
 
 def _place(batch: RawBatch, positions: list[int], processed_us: int) -> list[pl.Series]:
@@ -152,7 +145,6 @@ def _place(batch: RawBatch, positions: list[int], processed_us: int) -> list[pl.
         firsts = zip(*map(_first_place, batch.first_refs), strict=True)
         columns |= {name: (values, FIRST_PLACE[name]) for name, values in zip(FIRST_PLACE, firsts, strict=True)}
     return [
-        pl.Series("position", positions, dtype=pl.Int32),
         pl.Series("processed_at", [processed_us] * len(positions), dtype=pl.Int64),
         *(pl.Series(n, [values[p] for p in positions], dtype=dtype) for n, (values, dtype) in columns.items()),
     ]
@@ -171,11 +163,11 @@ def _whole_number(text: str, limit: int) -> int | None:
     return int(text) if plain and int(text) < limit else None
 
 
-def _sealed(frame: pl.DataFrame, batch: RawBatch, context: CleaningContext) -> list[pl.Series]:
+def _sealed(topics: list[str], positions: list[int], batch: RawBatch, context: CleaningContext) -> list[pl.Series]:
     """The encrypted bytes and their size where a person or a replay will need them: rejects and review rows."""
-    sealed: list[str | None] = [None] * len(frame)
-    sizes: list[int | None] = [None] * len(frame)
-    for row, (position, topic) in enumerate(zip(frame["position"], frame["topic"], strict=True)):
+    sealed: list[str | None] = [None] * len(topics)
+    sizes: list[int | None] = [None] * len(topics)
+    for row, (position, topic) in enumerate(zip(positions, topics, strict=True)):
         if topic in (REJECTS, REVIEW):
             payload = batch.payloads[position] or b""
             where = coordinates(batch.topics[position], batch.partitions[position], batch.offsets[position])
@@ -183,16 +175,16 @@ def _sealed(frame: pl.DataFrame, batch: RawBatch, context: CleaningContext) -> l
     return [pl.Series("payload_encrypted", sealed, dtype=pl.String), pl.Series("payload_bytes", sizes, dtype=pl.Int64)]
 
 
-def _records(frame: pl.DataFrame) -> list[str | None]:
+def _records(frame: pl.DataFrame, topics: list[str]) -> list[str | None]:
     """The record of each row as JSON with exactly the fields its topic's contract lists."""
     records: list[str | None] = [None] * len(frame)
-    present, placed = set(frame.columns), frame["topic"].to_list()
-    for topics in _same_fields():
-        belongs = [topic in topics for topic in placed]
+    present = set(frame.columns)
+    for group in _same_fields():
+        belongs = [topic in group for topic in topics]
         if not any(belongs):
             continue
         mask = pl.Series(belongs)
-        columns = [frame[name].filter(mask) for name in _fields(topics[0]) if name in present]
+        columns = [frame[name].filter(mask) for name in _fields(group[0]) if name in present]
         for row, record in zip(compress(range(len(frame)), belongs), json_lines(columns), strict=True):
             records[row] = record
     return records
@@ -210,10 +202,3 @@ def _same_fields() -> list[list[str]]:
 @lru_cache(maxsize=16)
 def _fields(topic: str) -> tuple[str, ...]:
     return tuple(f.name for f in contracts.topic(topic).fields)
-
-
-def _with_vault(whole: pl.DataFrame, entries: list[tuple[str, str]]) -> pl.DataFrame:
-    """The output columns. The vault entries of the batch ride on its first row: which one has no meaning."""
-    carried = [[f"{token}|{value}" for token, value in entries] or None] + [None] * (len(whole) - 1)
-    vault = pl.Series("vault_entries", carried, dtype=OUTPUT_TYPES["vault_entries"])
-    return pl.DataFrame([vault if name == vault.name else whole[name] for name in OUTPUT_TYPES])
