@@ -1,11 +1,17 @@
 """From raw bytes to one judged record a message: route, record and what rides along, on messages written by hand."""
 
+import os
+import resource
+import subprocess
+import sys
+
 import orjson
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infra.stack.settings import PROJECT_ROOT
 from pipelines import contracts
 from pipelines.channels import PARSERS
 from pipelines.cleaning import process
@@ -166,6 +172,36 @@ def test_a_message_that_breaks_a_rule_function_does_not_take_the_batch_with_it(c
     assert [i for i, topic in enumerate(out["topic"]) if topic != "interactions.clean"] == [120]
     assert records(out)[120]["rule"] == "cleaning.failed"
     assert open_payload(records(out)[120]["payload_encrypted"], KEY, "raw.web_chat/0/120") == messages[120]
+
+
+def waits_for_other_threads():
+    """How often this thread gave its core away while it judged a batch that meets every rule."""
+    kinds = [
+        turn(message_id="m1", text="你们看着办吧", event="complaint"),  # ambiguous: all its steps are walked
+        turn(message_id="m2", text="？？？", event="complaint", member_number="M1"),  # only marks: both foldings
+        turn(message_id="m3", text="太慢了", event="complaint", member_number="M2"),
+        turn(message_id="m4", text="\u200b"),  # blank
+        turn(message_id="m5", text="打我电话13812345670", response_time_s=30.0),
+        turn(message_id="m6", event="rating", score=5, score_max=5),
+        b"{bad",  # a reject in the middle: the rows must be put in order
+        turn(message_id="m7"),
+    ]
+    known, messages = CleaningContext.create(KEY), batch(*kinds * 40)
+    process.clean_columns(messages, known, RECEIVED_US)  # what is made once
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    process.clean_columns(messages, known, RECEIVED_US)
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before
+
+
+def test_a_batch_is_judged_without_waiting_for_another_thread():
+    """On full cores each hand-over to polars' pool waits for its turn; there were twelve in this batch.
+
+    An interpreter of its own, because the size of the pool is read once; the job's workers have a pool of one.
+    """
+    code = f"from {__name__} import waits_for_other_threads as waits; print(waits())"
+    environment = os.environ | {"POLARS_MAX_THREADS": "1", "PYTHONPATH": str(PROJECT_ROOT)}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert int(told.stdout) <= 1
 
 
 def test_a_result_does_not_depend_on_the_batch(context):
