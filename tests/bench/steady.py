@@ -99,13 +99,17 @@ def burst(home: Path, pool: Path, per_s: float, seconds: float, *, keep: bool = 
 
 
 def _give_way(stack: BenchStack) -> None:
-    """Everything but the broker at the lowest niceness: a core is then shared 68 : 1 with the generator."""
+    """Everything but the broker runs only when neither it nor the generator wants the core.
+
+    Linux may weigh sessions before threads (autogroup): then the stack's session gets a low weight too, for niceness
+    and policy count only among the threads of one session.
+    """
     for process, part in stack_processes(stack.settings):
-        if part != "broker":
-            with contextlib.suppress(psutil.Error):
-                for thread in process.threads():  # Linux keeps a niceness for each thread
-                    with contextlib.suppress(ProcessLookupError):
-                        os.setpriority(os.PRIO_PROCESS, thread.id, 19)
+        with contextlib.suppress(psutil.Error, OSError):
+            if part != "broker":
+                for thread in process.threads():  # the policy is each thread's own
+                    os.sched_setscheduler(thread.id, os.SCHED_IDLE, os.sched_param(0))
+            Path(f"/proc/{process.pid}/autogroup").write_text("19")
 
 
 def _drained(stack: BenchStack, sent: int) -> None:
