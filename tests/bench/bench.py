@@ -43,7 +43,7 @@ class Sizes:
 
     events: int = 1_000_000
     pool: int = 200_000
-    warm_s: float = 120  # until the compilers are done and what the start left behind is worked off
+    warm_s: float = 240  # until the compilers are done and what the start left behind is worked off
     steady_s: float = 75
     burst_s: float = 60
     all_on_steps: int = 5
