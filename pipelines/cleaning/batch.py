@@ -110,6 +110,14 @@ def event_id(channel: str, account: str, message: Interaction, attempt: int, pay
 
 
 def raw_refs(batch: RawBatch) -> list[str]:
-    """``topic|partition|offset`` of each message: unique, and what a duplicate refers to."""
-    places = zip(batch.topics, batch.partitions, batch.offsets, strict=True)
-    return [f"{topic}|{partition}|{offset}" for topic, partition, offset in places]
+    """`raw_ref` of each message."""
+    return list(map(raw_ref, batch.topics, batch.partitions, batch.offsets))
+
+
+def raw_ref(topic: str, partition: int, offset: int) -> str:
+    """``topic|partition|offset`` of a message: unique, and what a duplicate refers to.
+
+    >>> raw_ref("raw.app", 1, 99)
+    'raw.app|1|99'
+    """
+    return f"{topic}|{partition}|{offset}"

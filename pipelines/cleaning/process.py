@@ -14,7 +14,7 @@ import polars as pl
 
 from pipelines import contracts
 from pipelines.channels.interaction import Reject
-from pipelines.cleaning.batch import RAW_PREFIX, ParsedBatch, RawBatch, parse, raw_refs
+from pipelines.cleaning.batch import RAW_PREFIX, ParsedBatch, RawBatch, parse, raw_ref, raw_refs
 from pipelines.cleaning.context import CleaningContext
 from pipelines.cleaning.customer import join_customer, tokenise_identifiers
 from pipelines.cleaning.json_lines import json_line, json_lines
@@ -96,9 +96,9 @@ def _judged(batch: RawBatch, parsed: ParsedBatch, context: CleaningContext, proc
         frame = frame.replace_column(frame.get_column_index(name), hide(frame[name], context.tokeniser, kinds=kinds))
     topics = _topics(frame)
     records = _records(frame.hstack(_sealed(topics, parsed.positions, batch, context)), topics)
-    made = {"topic": topics, "record": records, "vault_entries": [None] * len(frame)}
+    keys = frame.select(_RECORD_KEY).to_series().to_list()
+    made = {"topic": topics, "record_key": keys, "record": records, "vault_entries": [None] * len(frame)}
     known = {"occurred_us": "occurred_at", "received_us": "received_at"}
-    made["record_key"] = frame.select(_RECORD_KEY).to_series().to_list()
     return {name: made[name] if name in made else frame[known.get(name, name)].to_list() for name in OUTPUT_TYPES}
 
 
@@ -117,7 +117,7 @@ def _rejected(
         known |= {"processed_at": processed_us, "rule": reject.rule, "reason": reject.reason}
         known |= {"payload_bytes": len(payload), "payload_encrypted": context.sealer.seal(payload, coordinates(*where))}
         record = json_line({name: known[name] for name in _fields(REJECTS) if known[name] is not None})
-        ref = "|".join(map(str, where))
+        ref = raw_ref(*where)
         rows.append((ref, ref, REJECTS, ref, record, None, None, known["received_at"], known["attempt"], None))
     return rows
 

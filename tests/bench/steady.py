@@ -105,10 +105,11 @@ def _give_way(stack: BenchStack) -> None:
     and policy count only among the threads of one session.
     """
     for process, part in stack_processes(stack.settings):
-        with contextlib.suppress(psutil.Error, OSError):
-            if part != "broker":
-                for thread in process.threads():  # the policy is each thread's own
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for thread in process.threads() if part != "broker" else ():  # the policy is each thread's own
+                with contextlib.suppress(ProcessLookupError):  # it ended meanwhile; the others still have to give way
                     os.sched_setscheduler(thread.id, os.SCHED_IDLE, os.sched_param(0))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a kernel without autogroup
             Path(f"/proc/{process.pid}/autogroup").write_text("19")
 
 
