@@ -25,8 +25,12 @@ _INDEXED = (
     "raw_topic", "raw_partition", "raw_offset", "received_at", "occurred_at", "processed_at", "event_id", "channel",
     "customer_id", "session_id", "token", "hour_at", "valid_from_at",
 )  # fmt: skip
-# Encrypted bytes neither compress nor repeat: a dictionary of them is built only to be thrown away.
-_RANDOM_BYTES = ("payload_ciphertext", "payload_encrypted", "wrapped_key", "nonce", "ciphertext")
+# What hardly repeats: encrypted bytes, and what names one message. A dictionary of them is built only to be thrown
+# away: without it 50,000 interactions take 1.6 instead of 2.6 us a row to write, and 43 bytes instead of 50.
+_DISTINCT = (
+    "payload_ciphertext", "payload_encrypted", "wrapped_key", "nonce", "ciphertext",
+    "raw_offset", "event_id", "source_message_id", "received_at", "occurred_at",
+)  # fmt: skip
 
 
 class LostRace(Exception):
@@ -134,7 +138,7 @@ def writer_properties(schema: pa.Schema) -> WriterProperties:
     return WriterProperties(
         compression="ZSTD",
         compression_level=1,
-        column_properties={name: plain for name in schema.names if name in _RANDOM_BYTES} or None,
+        column_properties={name: plain for name in schema.names if name in _DISTINCT} or None,
     )
 
 
