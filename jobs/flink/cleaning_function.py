@@ -54,9 +54,11 @@ class CleanMessage(ScalarFunction):
         from pipelines.cleaning import baseline_records
         from pipelines.cleaning.context import CleaningContext
         from pipelines.identity import map_records
+        from pipelines.io.batch_memory import collect_rarely
         from pipelines.io.compacted_tail import CompactedTail
         from pipelines.privacy.keys import MasterKey
 
+        collect_rarely()
         self._context = context = CleaningContext.create(MasterKey.load(self._keys_file))
         self._followed = [
             (CompactedTail(self._bootstrap, "identity.map"), partial(map_records.feed, context.identity)),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from infra.stack.settings import Settings
 from pipelines import contracts
+from pipelines.io.batch_memory import collect_rarely
 from pipelines.io.tiering_service import Service, tiered_tables
 from pipelines.privacy.keys import MasterKey
 
@@ -35,6 +36,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """0 when it was asked to stop and every stream ended well, 1 otherwise."""
     args = parse_args(argv)
+    collect_rarely()
     logging.basicConfig(level=args.log_level, format="%(asctime)s %(levelname)-7s %(name)s %(message)s")
     settings = Settings.load()
     service = Service(settings, args.tables or tiered_tables(), contracts.policy("tiering"), MasterKey.load(settings))

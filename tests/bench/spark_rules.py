@@ -41,8 +41,10 @@ CLEANED_SQL = (
 @functools.cache
 def _context(keys_file: str):
     from pipelines.cleaning.context import CleaningContext
+    from pipelines.io.batch_memory import collect_rarely
     from pipelines.privacy.keys import MasterKey
 
+    collect_rarely()  # as the Flink workers
     return CleaningContext.create(MasterKey.load(keys_file))
 
 
