@@ -30,8 +30,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--parallelism", type=int, default=2)
     parser.add_argument("--checkpoint-s", type=float, default=10.0, help="seconds between checkpoints")
     parser.add_argument("--bundle-ms", type=int, default=40, help="an unfilled Python batch goes out so often")
-    parser.add_argument("--bundle-rows", type=int, default=10_000, help="most rows of a Python batch")
-    parser.add_argument("--arrow-rows", type=int, default=2_500, help="rows that go to Python at a time")
+    parser.add_argument("--bundle-rows", type=int, default=20_000, help="most rows of a Python batch")
+    parser.add_argument("--arrow-rows", type=int, default=5_000, help="rows that go to Python at a time")
     parser.add_argument("--explain", action="store_true", help="rehearse the rules, print the plan, start nothing")
     return parser.parse_args(argv)
 
