@@ -12,29 +12,11 @@ say() { printf '%s\n' "$*"; }
 step() { printf '[set-up %3d s] %s\n' "$((SECONDS - began))" "$*"; }
 fail() { printf 'set-up: %s\n' "$*" >&2; exit 1; }
 
-# Paths of the Pythons 3.11 on this machine, the fastest first; of KEFULAKE_PYTHON alone where that is set. A build without
-# profile-guided optimisation, as version managers make it, is slower by a tenth to a quarter, and half of the stream's
-# CPU time is Python's (DECISIONS 27).
-pythons_by_speed() {
-    local candidate
-    local -a candidates=("${KEFULAKE_PYTHON:-}")
-    [[ -n ${candidates[0]} ]] || mapfile -t candidates < <(type -aP python3.11 python3 python)
-    for candidate in "${candidates[@]}"; do
-        "$candidate" -c '
-import json, os, sys, timeit
-if sys.version_info[:2] != (3, 11):
-    sys.exit(1)
-work = json.dumps([{"at": n, "text": str(n)} for n in range(200)])
-took_s = min(timeit.repeat(lambda: json.loads(json.dumps(json.loads(work))), number=50))
-print(f"{took_s:.6f} {os.path.realpath(sys.executable)}")' 2>/dev/null || continue
-    done | sort -n | awk '!seen[$2]++ { print $2 }'
-}
-
 make_environment() {
     "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && return
     local python
     local -a found
-    mapfile -t found < <(pythons_by_speed)
+    mapfile -t found < <(infra/stack/pythons_by_speed.sh)
     [[ ${#found[@]} -gt 0 || -z ${KEFULAKE_PYTHON:-} ]] || fail "KEFULAKE_PYTHON=$KEFULAKE_PYTHON is no Python 3.11"
     for python in "${found[@]}"; do
         step "making the Python environment $VENV with $python"

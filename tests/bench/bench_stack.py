@@ -98,7 +98,9 @@ class BenchStack:
         wanted = [prefix] if isinstance(prefix, str) else list(prefix)
         names = [n for n in contracts.topics() if any(n == w or (w.endswith(".") and n.startswith(w)) for w in wanted)]
         if self._consumer is None:
-            self._consumer = Consumer({"bootstrap.servers": self.settings.bootstrap, "group.id": "bench-offsets"})
+            # Read committed, an open transaction would hide what a job writes until its first checkpoint.
+            settings = {"bootstrap.servers": self.settings.bootstrap, "isolation.level": "read_uncommitted"}
+            self._consumer = Consumer(settings | {"group.id": "bench-offsets"})
         return sum(
             self._consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=20)[1]
             for name in names
