@@ -154,7 +154,7 @@ def _unpack(part: Path) -> None:
         # Jars that plugins share are hard links to the first one's: unpack all, then remove what is not used.
         # Python knows filters from 3.11.4 on. Without one we rely on Maven, which checked the archive's checksum.
         safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-        packed.extractall(scratch, **safe)
+        packed.extractall(scratch, **safe)  # noqa: S202
     server = next(scratch.iterdir())
     for plugin in (server / "plugin").iterdir():
         if plugin.name not in _PLUGINS:
