@@ -28,6 +28,7 @@ COMMANDS: dict[str, Mounted] = {
     "status": Mounted("jobs.ops.status", "Parts, lag, freshness and balance; fails when something is down."),
     "demo": Mounted("jobs.ops.demo", "The whole way once, on simulated traffic of all channels."),
     "deploy": Mounted("jobs.ops.deploy", "Start a Flink job, or replace it by its changed form with nothing lost."),
+    "flush": Mounted("jobs.ops.flush", "Bring into the tables now what has been received by now."),
     "replay": Mounted("jobs.ops.replay", "Play a file into a channel at a chosen speed."),
     "simulate": Mounted("jobs.ops.simulate", "Make traffic of all channels, with the truth in a side file."),
     "query": Mounted("jobs.ops.query", "Ask the tables in SQL (DuckDB, or Trino when it runs)."),

@@ -30,6 +30,10 @@ class StopFailed(RuntimeError):
     """No savepoint was made; the job runs on."""
 
 
+class CheckpointFailed(RuntimeError):
+    """A checkpoint that was asked for did not come; the next one in turn may."""
+
+
 @dataclass(frozen=True)
 class LiveJob:
     """A job the job manager knows and that has not ended. state: Flink's word (RUNNING, RESTARTING, …)."""
@@ -193,6 +197,26 @@ def stop_with_savepoint(settings: Settings, job_id: str, limit_s: float = STOP_L
     except urllib.error.HTTPError as error:
         raise StopFailed(f"Flink refused to stop {job_id}: {error.read().decode(errors='replace')[:500]}") from error
     raise StopFailed(f"no savepoint of {job_id} within {limit_s:.0f} s; the job runs on")
+
+
+def checkpoint(settings: Settings, job_id: str, limit_s: float) -> None:
+    """Takes a checkpoint now: what the job has read by then is committed, without waiting for the next one in turn.
+
+    Raises CheckpointFailed with Flink's words, or when none came in time; OSError when the job manager is away.
+    """
+    try:
+        trigger = flink.rest(settings, f"/jobs/{job_id}/checkpoints", method="POST", body={})["request-id"]
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            told = flink.rest(settings, f"/jobs/{job_id}/checkpoints/{trigger}")
+            if told["status"]["id"] == "COMPLETED":
+                if cause := told["operation"].get("failureCause"):
+                    raise CheckpointFailed(f"no checkpoint of {job_id}: {_reason(str(cause))}")
+                return
+            time.sleep(0.1)
+    except urllib.error.HTTPError as error:
+        raise CheckpointFailed(f"Flink refused: {error.read().decode(errors='replace')[:500]}") from error
+    raise CheckpointFailed(f"no checkpoint of {job_id} within {limit_s:.0f} s")
 
 
 def _savepoint(operation: dict) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from confluent_kafka import Consumer, IsolationLevel, TopicCollection
+from confluent_kafka import Consumer, IsolationLevel, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from deltalake import DeltaTable
 
@@ -28,7 +28,7 @@ def look(settings: Settings, cleaning_group: str) -> Seen:
     output_positions: dict[str, int] = {}
     for name, sources in outputs.items():
         output_positions |= _positions(settings, name, sources)
-    job = _group(settings.bootstrap, cleaning_group, raw)
+    job = committed(settings.bootstrap, cleaning_group, [source.place for source in raw])
     return Seen(
         bronze=bronze_positions,
         outputs=output_positions,
@@ -58,15 +58,16 @@ def _positions(settings: Settings, table: str, sources: Iterable[Source]) -> dic
     return {str(source): delta.transaction_version(source.application) or 0 for source in sources}
 
 
-def _group(bootstrap: str, group: str, sources: Iterable[Source]) -> dict[str, int]:
-    """Committed offsets of a consumer group, asked as one of its consumers (which never joins it).
+def committed(bootstrap: str, group: str, places: Iterable[TopicPartition]) -> dict[str, int]:
+    """Committed offsets of a consumer group by partition (``raw.app/0``), asked as one of its consumers (which never
+    joins it). Raises KafkaException when the broker is away.
 
     Not by the admin client: librdkafka 2.16 crashes the process (null pointer in ``rd_kafka_cgrp_op``) when that asks a
     coordinator that is still loading.
     """
     consumer = Consumer(QUIET | {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
     try:
-        found = consumer.committed([source.place for source in sources], timeout=TIMEOUT_S)
+        found = consumer.committed(list(places), timeout=TIMEOUT_S)
         return {f"{p.topic}/{p.partition}": p.offset for p in found if p.error is None and p.offset >= 0}
     finally:
         consumer.close()

@@ -58,7 +58,6 @@ def assemble(steps: Mapping[str, Mapping[str, Any] | None], data: Mapping[str, A
         "ratio_to_spark_at_one_speed": worse(
             [at(both[m], "throughput", "ratio_to_spark_at_one_speed") for m in mixes], min
         ),
-        "ratio_to_spark_warm": worse([at(both[m], "throughput", "ratio_to_spark_warm") for m in mixes], min),
         "ratio_to_limit": worse([at(both[m], "throughput", "ratio_to_limit") for m in mixes], min),
         "clean_p95_ms": worse([at(both[m], "latency", "clean_ms", "p95") for m in mixes], max),
         "silver_p95_s": worse([at(both[m], "latency", "silver_s", "p95") for m in mixes], max),
@@ -113,7 +112,7 @@ def show(report: Mapping[str, Any], console: Console) -> None:
         colour = {"missed": "red", "not measured": "yellow"}.get(said, "green")
         wanted, best = f"{sign} {bound:,}", "" if aim is None else f"{sign} {aim:,}"
         table.add_row(figure, _number(report.get(figure)), wanted, best, f"[{colour}]{said}[/]")
-    for figure in ("ratio_to_spark_at_one_speed", "ratio_to_spark_warm", "all_on_events_per_s"):
+    for figure in ("ratio_to_spark_at_one_speed", "all_on_events_per_s"):
         table.add_row(figure, _number(report.get(figure)), "", "", "")
     console.print(table)
     for mix in ("flat", "mix"):
@@ -123,13 +122,13 @@ def show(report: Mapping[str, Any], console: Console) -> None:
 def _show_mix(mix: str, figures: Mapping[str, Any], console: Console) -> None:
     sides = {"whole way": "whole_way", "Spark peer": "spark", "bare loop": "limit"}
     table = Table(title=f"{mix}: side by side", header_style="bold")
-    for column in ("side", "events/s", "warm events/s", "core-s per million", "probe ms", "peak MB"):
+    for column in ("side", "events/s", "core-s per million", "probe ms", "peak MB"):
         table.add_column(column, justify="left" if column == "side" else "right")
     for label, name in sides.items():
         side = at(figures, "throughput", name)
         spent, memory = at(side, "core_seconds", "per_million", "total"), at(side, "peak_memory_mb")
-        speeds = (_number(at(side, name)) for name in ("events_per_s", "warm_events_per_s"))
-        table.add_row(label, *speeds, _number(spent), _number(at(side, "core_seconds", "probe_ms")), _number(memory))
+        probe = at(side, "core_seconds", "probe_ms")
+        table.add_row(label, *map(_number, (at(side, "events_per_s"), spent, probe, memory)))
     console.print(table)
     spent = at(figures, "throughput", "whole_way", "core_seconds") or {}
     for title, name in (

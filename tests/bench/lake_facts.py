@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -55,20 +54,6 @@ def last_commit_at(lake: Path, tables: Sequence[str]) -> float:
     if not moments:
         raise LookupError(f"no rows in {', '.join(tables)} below {lake}")
     return max(moments)
-
-
-def warm_rate(lake: Path, tables: Sequence[str], share: float) -> float | None:
-    """Rows per second after the first `share` of all rows was visible: what compilers and caches need at first is over.
-
-    None when the rows came in one commit. Rows become visible commit by commit: the first may hold more than `share`.
-    """
-    seen = sorted((c.visible_at, c.rows) for name in tables for c in commits(table_folder(lake, name)))
-    if not seen:
-        return None
-    visible = list(itertools.accumulate(count for _, count in seen))
-    warm = next(at for at, rows in enumerate(visible) if rows >= share * visible[-1])
-    took_s = seen[-1][0] - seen[warm][0]
-    return (visible[-1] - visible[warm]) / took_s if took_s > 0 else None
 
 
 def first_judged_at(lake: Path) -> float:

@@ -22,8 +22,6 @@ from tests.bench.load import Load
 Tell = Callable[[str], None]
 # Best of three: small batches pay the cost of a commit often, large ones wait for their slowest task.
 TRIGGER_SHARES = (0.125, 0.25, 0.5)
-# Beside the whole run: the rate once this share of the output rows is visible, by the same formula for both sides.
-WARM_AFTER = 0.25
 PEER_LIMIT_S = 120.0
 PEER_SLOWEST_PER_S = 1000
 
@@ -51,8 +49,6 @@ def run(home: Path, pool: Path, mix: str, events: int, tell: Tell, *, keep: bool
     figures["events_per_s"] = speed["whole_way"]
     figures["ratio_to_spark"] = ratio(speed["whole_way"], speed["spark"])
     figures["ratio_to_spark_at_one_speed"] = ratio_at_one_speed(figures["whole_way"], figures["spark"])
-    warm = {name: (figures[name] or {}).get("warm_events_per_s") for name in ("spark", "whole_way")}
-    figures["ratio_to_spark_warm"] = ratio(warm["whole_way"], warm["spark"])
     figures["ratio_to_limit"] = ratio(speed["whole_way"], speed["limit"])
     told = {name: (figures[name] or {}).get("duplicates") for name in ("spark", "whole_way")}
     tell(f"{mix}: duplicates by rule: Spark {told['spark']}, whole way {told['whole_way']}")
@@ -122,10 +118,9 @@ def _broker(stack: BenchStack):
 
 
 def whole_way_rate(stack: BenchStack, events: int) -> dict:
-    """(a): ours, with its warm rate and what it called a duplicate, to be held against the peer's."""
+    """(a): ours, with what it called a duplicate, to be held against the peer's."""
     figures = whole_way.run(stack, events)
-    found = lake_facts.duplicates_by_rule(stack.lake)
-    return figures | {"warm_events_per_s": warm_rate(stack.lake), "duplicates": found}
+    return figures | {"duplicates": lake_facts.duplicates_by_rule(stack.lake)}
 
 
 def append_loop(stack: BenchStack, mix: str, events: int) -> dict:
@@ -179,7 +174,6 @@ def spark_peer(stack: BenchStack, events: int, rows_per_trigger: int) -> dict:
         raise StepFailed(f"the peer's balance does not close: {events:,} sent, {balance}")
     return {
         "events_per_s": round(rate(events, began_at, ended_at)),
-        "warm_events_per_s": warm_rate(lake),
         "seconds": round(ended_at - began_at, 2),
         "with_start_s": round(wall_s, 1),
         "rows_per_trigger": rows_per_trigger,
@@ -188,12 +182,6 @@ def spark_peer(stack: BenchStack, events: int, rows_per_trigger: int) -> dict:
         "core_seconds": sampler.spent(began_at, ended_at, events),
         "peak_memory_mb": sampler.peak_memory_mb,
     }
-
-
-def warm_rate(lake: Path) -> int | None:
-    """Events per second of a side once it is warm."""
-    found = lake_facts.warm_rate(lake, lake_facts.OUTPUTS, WARM_AFTER)
-    return None if found is None else round(found)
 
 
 def _spark_part(process: psutil.Process) -> str:

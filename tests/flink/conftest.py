@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -20,3 +23,17 @@ def job(stack: Settings) -> Iterator[Settings]:
     deploy.deploy(stack, JobRecord(JOB, deploy.JOBS[JOB], arguments, 2))
     yield stack
     deploy.stop_job(stack, JOB)
+
+
+@contextmanager
+def tiering(stack: Settings) -> Iterator[None]:
+    """A tiering service beside the job, as a process of its own."""
+    with open(stack.home / "tiering.out", "w", encoding="utf-8") as out:
+        service = subprocess.Popen(
+            [sys.executable, "-m", "jobs.services.tiering", "--no-upkeep"], stdout=out, stderr=out
+        )
+    try:
+        yield
+    finally:
+        service.terminate()
+        service.wait(30)

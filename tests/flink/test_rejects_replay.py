@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +22,7 @@ from pipelines import contracts
 from pipelines.io import balance_table, duckdb_lake, replays
 from pipelines.io.answer import QueryRefused
 from pipelines.service.attempts import FIRST
+from tests.flink.conftest import tiering
 
 JOB, TOPIC = "clean_interactions", "raw.web_chat"
 RULE = "time.handle_impossible"
@@ -48,16 +47,9 @@ def strict(stack, tmp_path_factory):
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(contracts.SCHEMAS_VARIABLE, str(schemas))
         deployed(stack)
-    with open(stack.home / "tiering.out", "w", encoding="utf-8") as out:
-        tiering = subprocess.Popen(
-            [sys.executable, "-m", "jobs.services.tiering", "--no-upkeep"], stdout=out, stderr=out
-        )
-    try:
+    with tiering(stack):
         yield stack
-    finally:
-        tiering.terminate()
-        tiering.wait(30)
-        deploy.stop_job(stack, JOB)
+    deploy.stop_job(stack, JOB)
 
 
 def send(stack, value: bytes) -> tuple[str, int, int]:

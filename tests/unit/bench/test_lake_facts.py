@@ -67,20 +67,6 @@ def test_waiting_times_count_from_received_to_the_commit(tmp_path):
     assert lake_facts.rows(tmp_path, "silver.feedback") == 0
 
 
-def test_the_warm_rate_leaves_out_what_was_visible_first(tmp_path):
-    """2 of 8 rows after 5 s are the first quarter; the other 6 come by second 14, in two tables: 6 in 9 s."""
-    append(tmp_path, "silver.interactions", [0, 1])
-    append(tmp_path, "silver.interactions", [2, 3, 4])
-    append(tmp_path, "silver.feedback", [5, 6, 7])
-    set_visible(tmp_path, "silver.interactions", 0, 5)
-    set_visible(tmp_path, "silver.feedback", 0, 9)
-    set_visible(tmp_path, "silver.interactions", 1, 14)
-    tables = ["silver.interactions", "silver.feedback"]
-    assert lake_facts.warm_rate(tmp_path, tables, 0.25) == pytest.approx(6 / 9)
-    assert lake_facts.warm_rate(tmp_path, tables, 0.3) == pytest.approx(3 / 5)  # 5 of 8 stand at second 9
-    assert lake_facts.warm_rate(tmp_path, tables, 0.7) is None  # all there when it begins
-
-
 def test_a_lake_without_rows_says_so(tmp_path):
     with pytest.raises(LookupError, match="no rows"):
         lake_facts.last_commit_at(tmp_path, ["silver.interactions"])
