@@ -60,5 +60,5 @@ def test_a_lost_value_a_key_and_fewer_partitions_are_refused(changed):
     assert any("may no longer hold anonymous" in line for line in lost)
     key = changed("tables/silver.feedback.yaml", lambda s: s.update(primary_key=["event_id"]))
     assert any("silver.feedback: primary_key changed" in line for line in key)
-    fewer = changed("topics/raw.app.yaml", lambda s: s.update(partitions=1))
-    assert any("topic raw.app: fewer partitions" in line for line in fewer)
+    fewer = changed("topics/raw.web_chat.yaml", lambda s: s.update(partitions=1))
+    assert any("topic raw.web_chat: fewer partitions" in line for line in fewer)
