@@ -122,13 +122,14 @@ def show(report: Mapping[str, Any], console: Console) -> None:
 def _show_mix(mix: str, figures: Mapping[str, Any], console: Console) -> None:
     sides = {"whole way": "whole_way", "Spark peer": "spark", "bare loop": "limit"}
     table = Table(title=f"{mix}: side by side", header_style="bold")
-    for column in ("side", "events/s", "core-s per million", "probe ms", "peak MB"):
+    for column in ("side", "events/s", "each round", "core-s per million", "probe ms", "peak MB"):
         table.add_column(column, justify="left" if column == "side" else "right")
     for label, name in sides.items():
         side = at(figures, "throughput", name)
         spent, memory = at(side, "core_seconds", "per_million", "total"), at(side, "peak_memory_mb")
         probe = at(side, "core_seconds", "probe_ms")
-        table.add_row(label, *map(_number, (at(side, "events_per_s"), spent, probe, memory)))
+        each = ", ".join(map(_number, at(side, "each_per_s") or []))
+        table.add_row(label, _number(at(side, "events_per_s")), each, *map(_number, (spent, probe, memory)))
     console.print(table)
     spent = at(figures, "throughput", "whole_way", "core_seconds") or {}
     for title, name in (

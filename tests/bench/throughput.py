@@ -1,4 +1,5 @@
-"""Throughput side by side: the limit, the peer and the whole way on the same raw topics of the same broker, in turn."""
+"""Throughput side by side: the limit, the peer and the whole way on the same raw topics of the same broker, in turn,
+twice."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ from pathlib import Path
 import psutil
 
 from infra.stack.settings import PROJECT_ROOT
-from tests.bench import lake_facts, spark_arrow, whole_way
+from tests.bench import lake_facts, rounds, spark_arrow, whole_way
 from tests.bench.bench_stack import BenchStack, StepFailed
 from tests.bench.core_seconds import Sampler, tree
-from tests.bench.figures import rate, ratio
+from tests.bench.figures import rate
 from tests.bench.load import Load
 
 Tell = Callable[[str], None]
@@ -27,49 +28,43 @@ PEER_SLOWEST_PER_S = 1000
 
 
 def run(home: Path, pool: Path, mix: str, events: int, tell: Tell, *, keep: bool = False) -> dict:
-    """All three for one mix. What fails is told and null; the others go on. ``failures`` lists what failed."""
-    figures: dict = {"events": events, "limit": None, "spark": None, "whole_way": None, "failures": []}
+    """All three for one mix, in two rounds. What fails is told and null, and listed in ``failures``; the others go on.
+
+    The machine's speed changes from one quarter of an hour to the next, and the sides run minutes apart: each has its
+    turn in both rounds, on a broker and folders of its own. The second round takes the trigger size that won the first.
+    """
+    first = _round(home / "round-1", pool, mix, events, tell, lambda stack: best_of_three(stack, events, tell), keep)
+    rows = (first["spark"] or {}).get("rows_per_trigger", int(events * TRIGGER_SHARES[-1]))
+    second = _round(home / "round-2", pool, mix, events, tell, lambda stack: spark_peer(stack, events, rows), keep)
+    figures = rounds.together([first, second]) | {"events": events}
+    told = {name: (figures[name] or {}).get("duplicates") for name in ("spark", "whole_way")}
+    tell(f"{mix}: duplicates by rule: Spark {told['spark']}, whole way {told['whole_way']}")
+    return figures
+
+
+def _round(
+    home: Path, pool: Path, mix: str, events: int, tell: Tell, peer: Callable[[BenchStack], dict], keep: bool
+) -> dict:
+    """Each side once."""
+    figures: dict = {"failures": []}
     with BenchStack(home, keep=keep) as stack:
         stack.up("kafka")
         filled = Load(stack.settings.bootstrap, pool, 0, events=events).report(timeout_s=60 + events / 5000)
         tell(f"{mix}: {filled['sent']:,} messages in the raw topics, {filled['per_s']:,}/s")
         sides = {
             "limit": lambda: append_loop(stack, mix, events),
-            "spark": lambda: best_of_three(stack, events, tell),
+            "spark": lambda: peer(stack),
             "whole_way": lambda: whole_way_rate(stack, events),
         }
         for name, side in sides.items():
+            figures[name] = None
             try:
                 figures[name] = side()
                 tell(f"{mix}: {name} {figures[name]['events_per_s']:,} events/s")
             except Exception as failure:  # the other sides still have something to measure
                 figures["failures"].append(f"{mix} {name}: {failure}")
                 tell(f"[red]{mix}: {name} failed: {failure}[/]")
-    speed = {name: (figures[name] or {}).get("events_per_s") for name in sides}
-    figures["events_per_s"] = speed["whole_way"]
-    figures["ratio_to_spark"] = ratio(speed["whole_way"], speed["spark"])
-    figures["ratio_to_spark_at_one_speed"] = ratio_at_one_speed(figures["whole_way"], figures["spark"])
-    figures["ratio_to_limit"] = ratio(speed["whole_way"], speed["limit"])
-    told = {name: (figures[name] or {}).get("duplicates") for name in ("spark", "whole_way")}
-    tell(f"{mix}: duplicates by rule: Spark {told['spark']}, whole way {told['whole_way']}")
     return figures
-
-
-def ratio_at_one_speed(side: dict | None, peer: dict | None) -> float | None:
-    """The ratio as if the machine had been as fast for the peer as for us: the sides run minutes apart.
-
-    Each side's events a second are held against its probe, the CPU time of a fixed piece of work. A hint, no verdict:
-    the probe runs beside the side, so a side that fills caches and memory slows its own probe down. None without both.
-
-    >>> ratio_at_one_speed({"events_per_s": 9000, "core_seconds": {"probe_ms": 1.5}},
-    ...                    {"events_per_s": 9000, "core_seconds": {"probe_ms": 1.0}})
-    1.5
-    """
-    probes = [(one or {}).get("core_seconds", {}).get("probe_ms") for one in (side, peer)]
-    if not all(probes):
-        return None
-    ours, theirs = (one["events_per_s"] * probe for one, probe in zip((side, peer), probes, strict=True))
-    return ratio(ours, theirs)
 
 
 def _measured_process(
