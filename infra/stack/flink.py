@@ -96,6 +96,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "rest.bind-address": "127.0.0.1",
         "rest.port": ports.flink_rest,
         "rest.bind-port": ports.flink_rest,
+        # How old a metric may be when somebody asks for it (default 10 s): `kefulake flush` waits for them.
+        "metrics.fetcher.update-interval": "1 s",
         # Anybody who may upload a jar may run code; jobs come from `kefulake deploy` only.
         "web.submit.enable": False,
         "io.tmp.dirs": str(scratch_folder(settings, "client")),

@@ -54,11 +54,10 @@ class CleanMessage(ScalarFunction):
         from pipelines.cleaning import baseline_records
         from pipelines.cleaning.context import CleaningContext
         from pipelines.identity import map_records
-        from pipelines.io.batch_memory import collect_rarely
+        from pipelines.io.batch_memory import CollectBetweenBatches
         from pipelines.io.compacted_tail import CompactedTail
         from pipelines.privacy.keys import MasterKey
 
-        collect_rarely()
         self._context = context = CleaningContext.create(MasterKey.load(self._keys_file))
         self._followed = [
             (CompactedTail(self._bootstrap, "identity.map"), partial(map_records.feed, context.identity)),
@@ -67,6 +66,7 @@ class CleanMessage(ScalarFunction):
         for tail, feed in self._followed:
             for records in tail.load_to_end():
                 feed(records)
+        self._memory = CollectBetweenBatches()
 
     def close(self) -> None:
         """Ends the consumers of the compacted topics."""
@@ -91,6 +91,7 @@ class CleanMessage(ScalarFunction):
         from pipelines.cleaning.batch import RawBatch
         from pipelines.cleaning.process import clean_columns
 
+        self._memory.before(len(payload))
         for tail, feed in self._followed:
             if records := tail.poll_if_due(time.monotonic()):
                 feed(records)

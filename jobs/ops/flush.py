@@ -7,7 +7,7 @@ builds on it, or wants to look, need not wait: flush has the job take a checkpoi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,11 +15,13 @@ import typer
 from rich.console import Console
 
 from infra.stack import flink_jobs
+from infra.stack.flink_source import read_up_to
 from infra.stack.observe_data import CLEANING_GROUP
 from infra.stack.settings import Settings
 
 JOB = "clean_interactions"
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S, LONGEST_S = 0.5, 5.0
+MOST_PER_S = 50_000  # more than two workers judge, so that a pause never outlasts what is left
 CHECKPOINT_LIMIT_S = 60.0
 
 
@@ -59,15 +61,18 @@ def flush(settings: Settings, limit_s: float, tell: Callable[[str], None] = lamb
     KafkaException when the broker is.
     """
     from pipelines.io import progress
-    from pipelines.service.passed import Passed
+    from pipelines.service.passed import beyond
 
-    began, passed = time.monotonic(), Passed()
-    seen = progress.look(settings, CLEANING_GROUP)
-    waiting, checkpoints = judge(settings, seen.raw_ends, limit_s, tell)
+    began = time.monotonic()
+    received = progress.look(settings, CLEANING_GROUP).raw_ends
+    waiting, checkpoints = judge(settings, received, limit_s, tell)
     tell("all judged; the tables follow …")
-    while passed.look(seen) is None:
+    # What a checkpoint has committed lies below the end of its topic from the moment it is complete.
+    seen = progress.look(settings, CLEANING_GROUP)
+    written = seen.output_ends
+    while not (beyond(seen.bronze, received) and beyond(seen.outputs, written)):
         if time.monotonic() - began > limit_s:
-            short = behind(seen.bronze, seen.raw_ends) + behind(seen.outputs, seen.output_ends)
+            short = behind(seen.bronze, received) + behind(seen.outputs, written)
             raise FlushFailed(
                 f"all is judged, but after {limit_s:.0f} s the tables are {short:,} offsets behind; "
                 f"see kefulake status and {settings.logs / 'tiering.log'}"
@@ -80,55 +85,44 @@ def flush(settings: Settings, limit_s: float, tell: Callable[[str], None] = lamb
 def judge(
     settings: Settings, ends: Mapping[str, int], limit_s: float, tell: Callable[[str], None] = lambda _: None
 ) -> tuple[int, int]:
-    """Waits until the cleaning job has judged and committed the raw topics up to `ends`; how many messages that were,
-    and how many checkpoints it asked for. Raises as `flush`.
+    """Waits until the cleaning job has judged and committed the raw topics up to `ends`; how many messages it had not
+    committed before, and how many checkpoints were asked for. Raises as `flush`.
     """
     from confluent_kafka import TopicPartition
 
     from pipelines.io import progress
 
     places = [TopicPartition(topic, int(number)) for topic, _, number in (place.rpartition("/") for place in ends)]
-    began, checkpoints, trouble = time.monotonic(), 0, ""
-    committed: list[tuple[float, int]] = []
-    while True:
-        left = behind(progress.committed(settings.bootstrap, CLEANING_GROUP, places), ends)
-        now = time.monotonic() - began
-        if not committed or left != committed[-1][1]:
-            committed.append((now, left))
-        if not left:
-            return committed[0][1], checkpoints
-        if now > limit_s:
-            raise FlushFailed(f"after {limit_s:.0f} s {left:,} messages are not judged; see kefulake status{trouble}")
+    committed = progress.committed(settings.bootstrap, CLEANING_GROUP, places)
+    waiting, began, checkpoints, trouble = behind(committed, ends), time.monotonic(), 0, ""
+    while waiting:
+        job_id = _running_job(settings)
+        read = read_up_to(settings, job_id, {place.topic for place in places})
+        left = behind({p: max(committed.get(p, 0), read.next_offset.get(p, 0)) for p in ends}, ends)
         tell(f"{left:,} messages to judge …")
-        if due(committed, now):
-            trouble = _checkpoint(settings)
+        if not left:
             checkpoints += 1
-        time.sleep(LOOK_EVERY_S)
+            trouble = _checkpoint(settings, job_id)
+            # A run that began anew reads again from its last checkpoint: this one may lie before `ends`.
+            if not trouble and read_up_to(settings, job_id, ()).began == read.began:
+                break
+        if time.monotonic() - began > limit_s:
+            raise FlushFailed(f"after {limit_s:.0f} s {left:,} messages are not judged; see kefulake status{trouble}")
+        time.sleep(min(LONGEST_S, max(LOOK_EVERY_S, left / MOST_PER_S)))
+    return waiting, checkpoints
 
 
-def due(committed: Sequence[tuple[float, int]], now: float) -> bool:
-    """Whether the job is through by now, judged by its last two commits (second, messages left): only then is a
-    checkpoint of use. Without two commits there is no pace to judge by, and one is asked for.
-
-    >>> due([(0.0, 500)], 0.0)
-    True
-    >>> at_100_a_second = [(0.0, 1500), (10.0, 500)]  # the rest takes until second 15
-    >>> due(at_100_a_second, 14.0), due(at_100_a_second, 15.0)
-    (False, True)
-    """
-    if len(committed) < 2:
-        return True
-    (before_s, before), (at_s, left) = committed[-2:]
-    return now >= at_s + left * (at_s - before_s) / max(1, before - left)
-
-
-def _checkpoint(settings: Settings) -> str:
-    """Asks for one; why there was none, '' otherwise: a job that is being restarted gives one at a later try."""
+def _running_job(settings: Settings) -> str:
     job = flink_jobs.running_job(settings, JOB)
     if job is None:
         raise FlushFailed(f"{JOB} is not running; start it with: kefulake deploy {JOB}")
+    return job.job_id
+
+
+def _checkpoint(settings: Settings, job_id: str) -> str:
+    """Asks for one; why there was none, '' otherwise: a job that is being restarted gives one at a later try."""
     try:
-        flink_jobs.checkpoint(settings, job.job_id, CHECKPOINT_LIMIT_S)
+        flink_jobs.checkpoint(settings, job_id, CHECKPOINT_LIMIT_S)
     except flink_jobs.CheckpointFailed as error:
         return f"; {error}"
     return ""

@@ -95,6 +95,7 @@ def burst(home: Path, pool: Path, per_s: float, seconds: float, *, keep: bool = 
             "lost": balance.lost,
             "twice": balance.twice,
             "peak_memory_mb": sampler.peak_memory_mb,
+            "memory_at_peak_mb": sampler.memory_at_peak(),
         }
 
 

@@ -1,0 +1,48 @@
+"""How far the Kafka source of a running job has read, asked of the job itself.
+
+The committed offsets of its consumer group say so only up to ten seconds later: a reader that has nothing to read sits
+in its poll that long before it sends what a checkpoint told it to commit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from infra.stack import flink
+from infra.stack.settings import Settings
+
+_METRIC = re.compile(r"KafkaSourceReader\.topic\.(?P<topic>.+)\.partition\.(?P<partition>\d+)\.currentOffset$")
+_AT_A_TIME = 10  # names in one address: Flink takes 4,096 characters
+
+
+@dataclass(frozen=True)
+class ReadUpTo:
+    """next_offset by partition (``raw.app/0``), of those read since the run began; a checkpoint taken now holds them.
+
+    began: tells the runs of a job apart, it changes when the job restarts.
+    """
+
+    next_offset: dict[str, int]
+    began: int
+
+
+def read_up_to(settings: Settings, job_id: str, topics: Iterable[str]) -> ReadUpTo:
+    """What the job's source has handed on of these topics. Raises OSError when the job manager does not answer."""
+    job = flink.rest(settings, f"/jobs/{job_id}")
+    named = {topic.replace(".", "_"): topic for topic in topics}  # as Flink writes a name into a metric's
+    found: dict[str, int] = {}
+    for vertex in job["vertices"]:
+        if not vertex["name"].startswith("Source"):
+            continue
+        path = f"/jobs/{job_id}/vertices/{vertex['id']}/metrics"
+        names = [metric["id"] for metric in flink.rest(settings, path) if _METRIC.search(metric["id"])]
+        for start in range(0, len(names), _AT_A_TIME):
+            asked = quote(",".join(names[start : start + _AT_A_TIME]))
+            for metric in flink.rest(settings, f"{path}?get={asked}"):
+                place = _METRIC.search(metric["id"])
+                if place["topic"] in named:
+                    found[f"{named[place['topic']]}/{place['partition']}"] = int(metric["value"]) + 1
+    return ReadUpTo(found, job["timestamps"]["RESTARTING"])
