@@ -21,11 +21,7 @@ def collect_rarely() -> None:
 class CollectBetweenBatches:
     """Collects cycles when no batch is alive, every ``ROWS_BETWEEN`` rows; within a batch hardly ever.
 
-    Made once what the program keeps for good is loaded: that is never looked through again, so a look takes 1 ms.
-
-    >>> between = CollectBetweenBatches()
-    >>> between.before(15_000), between.before(5_000), between.before(1)
-    (False, True, False)
+    Made once what the program keeps for good is loaded: that is never looked through again, which keeps a look cheap.
     """
 
     def __init__(self) -> None:
