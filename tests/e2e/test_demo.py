@@ -114,7 +114,7 @@ THEN = readme_lines("Then")
 def test_the_readme_says_what_is_run_here() -> None:
     assert THEN[0] == "make up"
     assert THEN[-1] == "make down"
-    assert len(THEN) == 11
+    assert len(THEN) == 12
 
 
 @pytest.mark.soak
