@@ -187,16 +187,12 @@ def stop_with_savepoint(settings: Settings, job_id: str, limit_s: float = STOP_L
     folder.mkdir(parents=True, exist_ok=True)
     body = {"targetDirectory": folder.as_uri(), "drain": False, "formatType": "NATIVE"}
     try:
-        trigger = flink.rest(settings, f"/jobs/{job_id}/stop", method="POST", body=body)["request-id"]
-        deadline = time.monotonic() + limit_s
-        while time.monotonic() < deadline:
-            told = flink.rest(settings, f"/jobs/{job_id}/savepoints/{trigger}")
-            if told["status"]["id"] == "COMPLETED":
-                return _savepoint(told["operation"])
-            time.sleep(0.3)
+        made = _operation(settings, job_id, "stop", body, "savepoints", limit_s)
     except urllib.error.HTTPError as error:
         raise StopFailed(f"Flink refused to stop {job_id}: {error.read().decode(errors='replace')[:500]}") from error
-    raise StopFailed(f"no savepoint of {job_id} within {limit_s:.0f} s; the job runs on")
+    if made is None:
+        raise StopFailed(f"no savepoint of {job_id} within {limit_s:.0f} s; the job runs on")
+    return _savepoint(made)
 
 
 def checkpoint(settings: Settings, job_id: str, limit_s: float) -> None:
@@ -205,18 +201,25 @@ def checkpoint(settings: Settings, job_id: str, limit_s: float) -> None:
     Raises CheckpointFailed with Flink's words, or when none came in time; OSError when the job manager is away.
     """
     try:
-        trigger = flink.rest(settings, f"/jobs/{job_id}/checkpoints", method="POST", body={})["request-id"]
-        deadline = time.monotonic() + limit_s
-        while time.monotonic() < deadline:
-            told = flink.rest(settings, f"/jobs/{job_id}/checkpoints/{trigger}")
-            if told["status"]["id"] == "COMPLETED":
-                if cause := told["operation"].get("failureCause"):
-                    raise CheckpointFailed(f"no checkpoint of {job_id}: {_reason(str(cause))}")
-                return
-            time.sleep(0.1)
+        taken = _operation(settings, job_id, "checkpoints", {}, "checkpoints", limit_s)
     except urllib.error.HTTPError as error:
         raise CheckpointFailed(f"Flink refused: {error.read().decode(errors='replace')[:500]}") from error
-    raise CheckpointFailed(f"no checkpoint of {job_id} within {limit_s:.0f} s")
+    if taken is None:
+        raise CheckpointFailed(f"no checkpoint of {job_id} within {limit_s:.0f} s")
+    if cause := taken.get("failureCause"):
+        raise CheckpointFailed(f"no checkpoint of {job_id}: {_reason(str(cause))}")
+
+
+def _operation(settings: Settings, job_id: str, verb: str, body: dict, kind: str, limit_s: float) -> dict | None:
+    """Has Flink do something that takes a while; what came of it, None when it was not through in time."""
+    trigger = flink.rest(settings, f"/jobs/{job_id}/{verb}", method="POST", body=body)["request-id"]
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        told = flink.rest(settings, f"/jobs/{job_id}/{kind}/{trigger}")
+        if told["status"]["id"] == "COMPLETED":
+            return told["operation"]
+        time.sleep(0.1)
+    return None
 
 
 def _savepoint(operation: dict) -> str:

@@ -20,13 +20,14 @@ _AT_A_TIME = 10  # names in one address: Flink takes 4,096 characters
 
 @dataclass(frozen=True)
 class ReadUpTo:
-    """next_offset by partition (``raw.app/0``), of those read since the run began; a checkpoint taken now holds them.
+    """next_offset by partition (``raw.app/0``), of those read since the job began; a checkpoint taken now holds them.
 
-    began: tells the runs of a job apart, it changes when the job restarts.
+    restarted_at_s: when the job last began anew by itself, epoch seconds, 0 when it never did. Flink hands out figures
+    from before that for some seconds: they say how far the run had come that is lost.
     """
 
     next_offset: dict[str, int]
-    began: int
+    restarted_at_s: float
 
 
 def read_up_to(settings: Settings, job_id: str, topics: Iterable[str]) -> ReadUpTo:
@@ -45,4 +46,4 @@ def read_up_to(settings: Settings, job_id: str, topics: Iterable[str]) -> ReadUp
                 place = _METRIC.search(metric["id"])
                 if place["topic"] in named:
                     found[f"{named[place['topic']]}/{place['partition']}"] = int(metric["value"]) + 1
-    return ReadUpTo(found, job["timestamps"]["RESTARTING"])
+    return ReadUpTo(found, job["timestamps"]["RESTARTING"] / 1000)

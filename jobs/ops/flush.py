@@ -23,6 +23,9 @@ JOB = "clean_interactions"
 LOOK_EVERY_S, LONGEST_S = 0.5, 5.0
 MOST_PER_S = 50_000  # more than two workers judge, so that a pause never outlasts what is left
 CHECKPOINT_LIMIT_S = 60.0
+# So long after a restart only committed offsets count, which follow by themselves: until then the source may still be
+# reported where the lost run was. Flink's own delay is some seconds.
+DOUBTFUL_S = 60.0
 
 
 class FlushFailed(RuntimeError):
@@ -43,7 +46,7 @@ def command(
 ) -> None:
     """Bring into the tables now what has been received by now, without waiting for the next checkpoint.
 
-    What comes in meanwhile is not waited for. Exit code 1 when something is still on its way at the limit.
+    Messages that come in meanwhile need not be through. Exit code 1 when something is still on its way at the limit.
     """
     console = Console()
     with console.status("") as line:
@@ -70,6 +73,10 @@ def flush(settings: Settings, limit_s: float, tell: Callable[[str], None] = lamb
     # What a checkpoint has committed lies below the end of its topic from the moment it is complete.
     seen = progress.look(settings, CLEANING_GROUP)
     written = seen.output_ends
+    if waiting and not beyond(received, seen.raw_ends):
+        # What came in since stands in transactions that are open, and readers stop at the first of them.
+        _checkpoint(settings, _running_job(settings))
+        checkpoints += 1
     while not (beyond(seen.bronze, received) and beyond(seen.outputs, written)):
         if time.monotonic() - began > limit_s:
             short = behind(seen.bronze, received) + behind(seen.outputs, written)
@@ -93,23 +100,32 @@ def judge(
     from pipelines.io import progress
 
     places = [TopicPartition(topic, int(number)) for topic, _, number in (place.rpartition("/") for place in ends)]
-    committed = progress.committed(settings.bootstrap, CLEANING_GROUP, places)
-    waiting, began, checkpoints, trouble = behind(committed, ends), time.monotonic(), 0, ""
-    while waiting:
+    waiting, began, checkpoints, trouble = None, time.monotonic(), 0, ""
+    while True:
+        committed = progress.committed(settings.bootstrap, CLEANING_GROUP, places)
+        waiting = behind(committed, ends) if waiting is None else waiting
+        if not behind(committed, ends):
+            return waiting, checkpoints
         job_id = _running_job(settings)
         read = read_up_to(settings, job_id, {place.topic for place in places})
-        left = behind({p: max(committed.get(p, 0), read.next_offset.get(p, 0)) for p in ends}, ends)
+        doubtful = time.time() - read.restarted_at_s < DOUBTFUL_S
+        left = behind(committed if doubtful else _further(committed, read.next_offset), ends)
         tell(f"{left:,} messages to judge …")
         if not left:
             checkpoints += 1
             trouble = _checkpoint(settings, job_id)
-            # A run that began anew reads again from its last checkpoint: this one may lie before `ends`.
-            if not trouble and read_up_to(settings, job_id, ()).began == read.began:
-                break
+            # A run that began anew reads again from its last checkpoint, so the one just taken may lie before `ends`.
+            if not trouble and read_up_to(settings, job_id, ()).restarted_at_s == read.restarted_at_s:
+                return waiting, checkpoints
         if time.monotonic() - began > limit_s:
-            raise FlushFailed(f"after {limit_s:.0f} s {left:,} messages are not judged; see kefulake status{trouble}")
+            what = f"{left:,} messages are not judged" if left else "all is judged and not committed"
+            raise FlushFailed(f"after {limit_s:.0f} s {what}; see kefulake status{trouble}")
         time.sleep(min(LONGEST_S, max(LOOK_EVERY_S, left / MOST_PER_S)))
-    return waiting, checkpoints
+
+
+def _further(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
+    """The larger position of each partition."""
+    return {place: max(some.get(place, 0), others.get(place, 0)) for place in {*some, *others}}
 
 
 def _running_job(settings: Settings) -> str:

@@ -39,7 +39,8 @@ def _mean(turns: Sequence[dict]) -> dict | None:
     each = [turn["events_per_s"] for turn in turns]
     peaks = [turn["peak_memory_mb"] for turn in turns if "peak_memory_mb" in turn]
     memory = {"peak_memory_mb": max(peaks)} if peaks else {}
-    tried = {"tried": turns[0]["tried"]} if "tried" in turns[0] else {}  # only the first round tries trigger sizes
+    # Only the first round tries trigger sizes; which of them failed must not get lost with it.
+    tried = {name: turns[0][name] for name in ("tried", "failures") if name in turns[0]}
     return turns[-1] | tried | memory | {"events_per_s": round(statistics.fmean(each)), "each_per_s": each}
 
 

@@ -41,11 +41,11 @@ CLEANED_SQL = (
 @functools.cache
 def _context(keys_file: str):
     from pipelines.cleaning.context import CleaningContext
-    from pipelines.io.batch_memory import collect_rarely
+    from pipelines.io.batch_memory import CollectBetweenBatches
     from pipelines.privacy.keys import MasterKey
 
-    collect_rarely()  # as the Flink workers
-    return CleaningContext.create(MasterKey.load(keys_file))
+    # The collector as the Flink workers have it.
+    return CleaningContext.create(MasterKey.load(keys_file)), CollectBetweenBatches()
 
 
 @functools.cache
@@ -62,8 +62,9 @@ def clean_batches(batches: Iterator[pa.RecordBatch], *, keys_file: str) -> Itera
     from pipelines.cleaning.batch import RawBatch
     from pipelines.cleaning.process import clean
 
-    context = _context(keys_file)
+    context, memory = _context(keys_file)
     for batch in batches:
+        memory.before(batch.num_rows)
         if not batch.num_rows:
             continue
         column = {name: batch.column(name) for name in batch.schema.names}

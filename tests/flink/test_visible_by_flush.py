@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import orjson
 import pytest
 from confluent_kafka import Producer
@@ -58,8 +60,30 @@ def test_what_came_before_is_visible_when_it_returns(patient):
     assert shown(patient, "silver.interactions") == ["flush-1", "flush-2", "flush-3"]
 
 
+def test_traffic_that_goes_on_does_not_hold_it_up(patient):
+    """What comes in after the call stands in open transactions, and readers of the outputs stop before the first."""
+    over = threading.Event()
+
+    def chat() -> None:
+        number = 0
+        while not over.wait(0.02):
+            number += 1
+            turns(patient, f"later-{number:06}")
+
+    traffic = threading.Thread(target=chat)
+    traffic.start()
+    try:
+        turns(patient, "4")
+        done = CliRunner().invoke(cli.build(["flush"]), ["flush", "--limit-s", "60"], env={"COLUMNS": "150"})
+    finally:
+        over.set()
+        traffic.join(30)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "flush-4" in shown(patient, "silver.interactions")
+
+
 def test_without_a_running_job_it_says_what_to_start(patient):
     deploy.stop_job(patient, JOB)
-    turns(patient, "4")
+    turns(patient, "5")
     with pytest.raises(flush.FlushFailed, match="kefulake deploy clean_interactions"):
         flush.flush(patient, limit_s=30)

@@ -19,7 +19,7 @@ METRICS = {
     "0.numRecordsIn": "12",
 }
 JOB = {
-    "timestamps": {"RESTARTING": 17},
+    "timestamps": {"RESTARTING": 17_500},
     "vertices": [{"id": "s1", "name": "Source: raw_events -> Calc"}, {"id": "o1", "name": "OverAggregate"}],
 }
 
@@ -45,7 +45,7 @@ def test_the_next_offset_of_what_was_read_and_of_nothing_else(asked, tmp_path):
     found = flink_source.read_up_to(Settings.load(tmp_path), "j1", ["raw.web_chat", "raw.sms"])
     # offset 41 was handed on, so 42 is next; of web_chat/1 nothing was, so 0 says nothing
     assert found.next_offset == {"raw.web_chat/0": 42, "raw.web_chat/1": 0, "raw.sms/0": 8}
-    assert found.began == 17
+    assert found.restarted_at_s == 17.5  # Flink counts in ms
 
 
 def test_many_partitions_are_asked_for_in_addresses_flink_takes(asked, tmp_path, monkeypatch):
