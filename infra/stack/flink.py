@@ -97,7 +97,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "rest.port": ports.flink_rest,
         "rest.bind-port": ports.flink_rest,
         # How old a metric may be when somebody asks for it (default 10 s): `kefulake flush` waits for them.
-        "metrics.fetcher.update-interval": "1 s",
+        "metrics.fetcher.update-interval": "200 ms",
         # Anybody who may upload a jar may run code; jobs come from `kefulake deploy` only.
         "web.submit.enable": False,
         "io.tmp.dirs": str(scratch_folder(settings, "client")),

@@ -20,7 +20,7 @@ from infra.stack.observe_data import CLEANING_GROUP
 from infra.stack.settings import Settings
 
 JOB = "clean_interactions"
-LOOK_EVERY_S, LONGEST_S = 0.5, 5.0
+LOOK_EVERY_S, LONGEST_S = 0.2, 5.0
 MOST_PER_S = 50_000  # more than two workers judge, so that a pause never outlasts what is left
 CHECKPOINT_LIMIT_S = 60.0
 # So long after a restart only committed offsets count, which follow by themselves: until then the source may still be

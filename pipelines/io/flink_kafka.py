@@ -71,7 +71,9 @@ def outputs_ddl(bootstrap: str, topics: Sequence[str], transactional_id_prefix: 
         "sink.transaction-naming-strategy": "POOLING",
         "properties.transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
         "properties.compression.type": "lz4",
-        "properties.linger.ms": "10",
+        # A bundle of Python's leaves over some 20 ms; at 10 the broker had it in several batches a partition (16 instead
+        # of 12 core-s per million events in a slow hour), and a clean record waits no 10 ms longer for it.
+        "properties.linger.ms": "20",
         "properties.batch.size": "262144",
         "properties.max.request.size": "9437184",  # schemas/topics/quarantine.rejects.yaml
         "properties.buffer.memory": "67108864",

@@ -19,6 +19,7 @@ METRICS = {
     "0.numRecordsIn": "12",
 }
 JOB = {
+    "jid": "j1",
     "timestamps": {"RESTARTING": 17_500},
     "vertices": [{"id": "s1", "name": "Source: raw_events -> Calc"}, {"id": "o1", "name": "OverAggregate"}],
 }
@@ -38,6 +39,7 @@ def asked(monkeypatch):
         return [{"id": name, "value": METRICS[name]} for name in (names.split(",") if names else METRICS)]
 
     monkeypatch.setattr(flink, "rest", rest)
+    monkeypatch.setattr(flink_source, "FETCHED_AFTER_S", 0.0)  # these answers are never old
     return paths
 
 
@@ -54,3 +56,22 @@ def test_many_partitions_are_asked_for_in_addresses_flink_takes(asked, tmp_path,
     found = flink_source.read_up_to(Settings.load(tmp_path), "j1", ["raw.app"])
     assert len(found.next_offset) == 23
     assert max(len(path) for path in asked) < 4096
+
+
+def test_what_was_fetched_for_the_one_who_asked_before_does_not_count(monkeypatch, tmp_path):
+    """Flink gives what it has, 41, and only then looks at the source, which is at 99; that takes a moment."""
+    name, told = f"0.{READER}.topic.raw_web_chat.partition.0.currentOffset", {"now": "41", "looks": False}
+
+    def rest(_settings, path):
+        if path == "/jobs/j1":
+            return JOB
+        told["looks"] = "?get=" in path
+        return [{"id": name, "value": told["now"]}]
+
+    def sleep(_s):
+        told["now"] = "99" if told["looks"] else told["now"]
+
+    monkeypatch.setattr(flink, "rest", rest)
+    monkeypatch.setattr(flink_source.time, "sleep", sleep)
+    found = flink_source.read_up_to(Settings.load(tmp_path), "j1", ["raw.web_chat"])
+    assert found.next_offset == {"raw.web_chat/0": 100}
