@@ -161,7 +161,7 @@ class JsonRecords:
             raise ValueError("not a JSON object")
         joined = b"\n".join(values)
         block = max(_MIN_BLOCK_BYTES, 2 * max(map(len, values)))
-        # With threads: a backlog that is left when the job is done finds two idle cores (0.2 s instead of 0.4 for 50,000).
+        # With threads: what is left to write when the job is done finds idle cores (50,000 rows in 0.2 s, not 0.4).
         options = paj.ReadOptions(use_threads=True, block_size=block)
         try:
             parsed = paj.read_json(pa.BufferReader(joined), options, self._options)
