@@ -42,15 +42,17 @@ def read_up_to(settings: Settings, job_id: str, topics: Iterable[str]) -> ReadUp
     """
     named = {topic.replace(".", "_"): topic for topic in topics}  # as Flink writes a name into a metric's
     job = flink.rest(settings, f"/jobs/{job_id}")
-    if named:
-        _next_offsets(settings, job, named)
-        time.sleep(FETCHED_AFTER_S)
-    return ReadUpTo(_next_offsets(settings, job, named), job["timestamps"]["RESTARTING"] / 1000)
+    restarted_at_s = job["timestamps"]["RESTARTING"] / 1000
+    if not named:
+        return ReadUpTo({}, restarted_at_s)
+    _next_offsets(settings, job, named)
+    time.sleep(FETCHED_AFTER_S)
+    return ReadUpTo(_next_offsets(settings, job, named), restarted_at_s)
 
 
 def _next_offsets(settings: Settings, job: dict[str, Any], named: Mapping[str, str]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for vertex in job["vertices"] if named else ():
+    for vertex in job["vertices"]:
         if not vertex["name"].startswith("Source"):
             continue
         path = f"/jobs/{job['jid']}/vertices/{vertex['id']}/metrics"

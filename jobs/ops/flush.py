@@ -21,6 +21,7 @@ from infra.stack.settings import Settings
 
 JOB = "clean_interactions"
 LOOK_EVERY_S, LONGEST_S = 0.2, 5.0
+TABLES_EVERY_S = 0.5  # a look opens every table, on cores that their writer needs
 MOST_PER_S = 50_000  # more than two workers judge, so that a pause never outlasts what is left
 CHECKPOINT_LIMIT_S = 60.0
 # So long after a restart only committed offsets count, which follow by themselves: until then the source may still be
@@ -84,7 +85,7 @@ def flush(settings: Settings, limit_s: float, tell: Callable[[str], None] = lamb
                 f"all is judged, but after {limit_s:.0f} s the tables are {short:,} offsets behind; "
                 f"see kefulake status and {settings.logs / 'tiering.log'}"
             )
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(TABLES_EVERY_S)
         seen = progress.look(settings, CLEANING_GROUP)
     return Flushed(waiting, checkpoints, time.monotonic() - began)
 

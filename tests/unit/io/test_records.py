@@ -148,3 +148,15 @@ def test_an_unreadable_record_keeps_its_own_coordinates_and_bytes():
     assert (row["raw_topic"], row["raw_partition"], row["raw_offset"]) == ("interactions.clean", 1, 9)
     assert (row["rule"], row["payload_encrypted"], row["payload_bytes"]) == ("tiering.unreadable", "{", 1)
     assert row["processed_at"] == datetime(1970, 1, 1, 0, 0, 5, tzinfo=UTC)
+
+
+def test_rows_keep_their_order_when_several_cores_read_them():
+    """7 MB are seven blocks of the reader; scores begin in the last, so whole blocks have none. 5,000 is torn."""
+    many = [
+        Message(encoded(raw_offset=n, text="字" * 350, **({"score": 4.5} if n >= 5_900 else {}))) for n in range(6_000)
+    ]
+    many[5_000] = Message(many[5_000].value()[:-2], offset=5_000)
+    found = records().rows(many)
+    assert found.table.column("raw_offset").to_pylist() == [n for n in range(6_000) if n != 5_000]
+    assert found.table.column("score").to_pylist() == [None] * 5_899 + [4.5] * 100
+    assert [bad.message.offset() for bad in found.unreadable] == [5_000]
