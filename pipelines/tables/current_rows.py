@@ -43,11 +43,15 @@ def newest_revisions(rows: DataFrame) -> DataFrame:
 
 
 def newest_links(links: DataFrame) -> DataFrame:
-    """Newest entry per token of the change log ``silver.identity_links``, as (token, linked_customer_id).
+    """The links that count of the change log ``silver.identity_links``: (token, stretches), one row a token.
 
-    An entry without a customer is a link taken back; it stays, because it says more than no entry at all.
+    The rows with the newest ``recorded_at`` of a token, as (valid_from_at, valid_to_at, customer_id) in the order of
+    time. A stretch without a customer says more than no entry at all: the identifier is known, and nobody's.
     """
-    return links.groupBy("token").agg(F.max_by("customer_id", "valid_from_at").alias("linked_customer_id"))
+    recorded = F.coalesce("recorded_at", "valid_from_at")  # before version 0.2 a link was its own recording
+    stretch = F.struct("valid_from_at", "valid_to_at", F.col("customer_id").alias("linked_customer_id"))
+    each = links.groupBy("token", recorded.alias("recorded_at")).agg(F.sort_array(F.collect_set(stretch)).alias("s"))
+    return each.groupBy("token").agg(F.max_by("s", "recorded_at").alias("stretches"))
 
 
 def provisional_name(order: Sequence[str]) -> Column:
@@ -62,9 +66,10 @@ def provisional_name(order: Sequence[str]) -> Column:
 def under_current_customer(rows: DataFrame, links: DataFrame, identity: Mapping[str, Any]) -> DataFrame:
     """``customer_id`` and ``identity_status`` by today's links; ``identity`` is the policy of that name.
 
-    The first identifier of the precedence with a link decides. Where none has one, but one was taken back, the row
-    falls back to its provisional name. Where the log knows none of the row's tokens, the row says who it is: the stream
-    reads the map as it changes and may be ahead of the lake by some seconds.
+    The first identifier of the precedence that was somebody's when the row occurred decides: a phone number of two
+    holders in turn leads to the one of that day. Where none was, but the log knows one of them, the row falls back to
+    its provisional name. Where the log knows none of the row's tokens, the row says who it is: the stream reads the map
+    as it changes and may be ahead of the lake by some seconds.
     """
     precedence, order = identity["precedence"], identity["provisional"]
     tokens = list(dict.fromkeys(token_columns([*precedence, *order])))
@@ -76,20 +81,25 @@ def under_current_customer(rows: DataFrame, links: DataFrame, identity: Mapping[
     ]
     each = sets.select("_who", F.explode(F.array(*ranked)).alias("t")).select("_who", "t.rank", "t.token")
     found = each.join(newest_links(links), on="token", how="inner")
-    known = F.col("linked_customer_id").isNotNull()
-    best = found.groupBy("_who").agg(
-        F.min_by("linked_customer_id", F.when(known, F.col("rank"))).alias("_linked"),
-        F.bool_or(~known).alias("_taken_back"),
-    )
-    joined = marked.join(best, on="_who", how="left")
-    unlinked = F.col("_taken_back") & (F.col("identity_status") == "linked")
+    by_rank = F.sort_array(F.collect_list(F.struct("rank", "stretches")))
+    known = found.groupBy("_who").agg(F.flatten(F.transform(by_rank, lambda one: one["stretches"])).alias("_stretches"))
+    joined = marked.join(known, on="_who", how="left")
+    unlinked = F.col("_stretches").isNotNull() & (F.col("identity_status") == "linked")
     status = F.when(F.col("_linked").isNotNull(), "linked").when(unlinked, "provisional")
     own = F.when(unlinked, provisional_name(order)).otherwise(F.col("customer_id"))
     return (
-        joined.withColumn("customer_id", F.coalesce("_linked", own))
+        joined.withColumn("_linked", F.get(F.filter("_stretches", _somebodys), 0)["linked_customer_id"])
+        .withColumn("_own", own)
         .withColumn("identity_status", F.coalesce(status, "identity_status"))
-        .drop("_who", "_linked", "_taken_back", *tokens)
+        .withColumn("customer_id", F.coalesce("_linked", "_own"))
+        .drop("_who", "_linked", "_own", "_stretches", *tokens)
     )
+
+
+def _somebodys(stretch: Column) -> Column:
+    at = F.col("occurred_at")
+    open_end = stretch["valid_to_at"].isNull() | (at < stretch["valid_to_at"])
+    return stretch["linked_customer_id"].isNotNull() & (stretch["valid_from_at"] <= at) & open_end
 
 
 def current_rows(
