@@ -42,46 +42,50 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
 
+TOKEN_COLUMNS = tuple(f"{kind}_token" for kind in (
+    "unionid", "openid", "external_userid", "member", "user_handle", "phone", "email", "national_id",
+))  # fmt: skip
+
+
 def of_messages(clean: pl.DataFrame, resolution: Mapping[str, Any]) -> pl.DataFrame:
     """Evidence of clean records: which identifiers a message of a customer carried together.
 
-    `clean` has channel, sender_role, occurred_at (microseconds) and the `<kind>_token` columns. A message with a single
-    identifier links nothing and gives no row. `resolution` is that part of policy identity.
+    `clean` has channel, sender_role, occurred_at (microseconds) and TOKEN_COLUMNS (those that are NULL throughout may
+    be left out). A message with a single identifier links nothing and gives no row. `resolution` is that part of policy
+    identity.
 
     >>> clean = pl.DataFrame({"channel": ["wechat", "sms"], "sender_role": ["customer", "customer"],
     ...     "occurred_at": [5, 6], "openid_token": ["op1_" + "a" * 32, None],
     ...     "unionid_token": ["un1_" + "b" * 32, None], "phone_token": [None, "ph1_" + "c" * 32]})
     >>> of_messages(clean, {"attested_by_channel": {"wechat": ["openid", "unionid"]}}).select(
     ...     pl.col("token").str.head(3), "token_type", "attested", "sightings").rows()
-    [('op1', 'openid', True, 1), ('un1', 'unionid', True, 1)]
+    [('un1', 'unionid', True, 1), ('op1', 'openid', True, 1)]
     """
-    columns = [name for name in clean.columns if name.endswith("_token")]
+    columns = [name for name in TOKEN_COLUMNS if name in clean.columns]
     carried = pl.sum_horizontal(pl.col(name).is_not_null() for name in columns)
     said = clean.filter(pl.col("sender_role").eq_missing("customer") & (carried >= 2))
-    sets = said.group_by("channel", *columns).agg(
+    sets = said.group_by("channel", *columns, maintain_order=True).agg(
         pl.col("occurred_at").min().alias("first_seen_at"),
         pl.col("occurred_at").max().alias("last_seen_at"),
         pl.len().cast(pl.Int64).alias("sightings"),
     )
-    keys = [_set_key(row) for row in sets.select("channel", *columns).iter_rows()]
-    rows = (
-        sets.with_columns(pl.Series("record_key", keys, dtype=pl.String))
-        .rename({"channel": "source"})
-        .unpivot(
-            columns,
-            index=["record_key", "source", "first_seen_at", "last_seen_at", "sightings"],
-            variable_name="token_type",
-            value_name="token",
-        )
-        .filter(pl.col("token").is_not_null())
-        .with_columns(pl.col("token_type").str.strip_suffix("_token"))
-    )
-    vouched = [f"{channel}/{kind}" for channel, kinds in resolution["attested_by_channel"].items() for kind in kinds]
-    attested = pl.concat_str("source", pl.lit("/"), "token_type").is_in(vouched).alias("attested")
-    return rows.with_columns(attested).select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
+    keys = [set_key(row[0], row[1:]) for row in sets.select("channel", *columns).iter_rows()]
+    vouched = {(channel, kind) for channel, kinds in resolution["attested_by_channel"].items() for kind in kinds}
+    rows = [
+        (key, channel, token, kind, (channel, kind) in vouched, first, last, seen)
+        for key, (channel, *tokens, first, last, seen) in zip(keys, sets.iter_rows(), strict=True)
+        for kind, token in zip((name.removesuffix("_token") for name in columns), tokens, strict=True)
+        if token is not None
+    ]
+    return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
 
-def _set_key(row: Sequence[str | None]) -> str:
+def set_key(channel: str, tokens: Sequence[str | None]) -> str:
+    """The record_key of the identifiers a message carried together, whatever their order.
+
+    >>> set_key("app", ["mb1_a", None, "uh1_b"]) == set_key("app", ["uh1_b", "mb1_a"])
+    True
+    """
     # Tokens are keyed hashes already: a plain hash of them gives nobody back.
-    digest = hashlib.sha256("|".join(value or "" for value in row).encode())
-    return f"s/{digest.hexdigest()[:_CODE_HEX]}"
+    told = "|".join([channel, *sorted(token for token in tokens if token is not None)])
+    return f"s/{hashlib.sha256(told.encode()).hexdigest()[:_CODE_HEX]}"

@@ -21,6 +21,7 @@ from pipelines.identity.changes import Changes, changes, link_records, map_recor
 from pipelines.identity.resolve import Conflict, Decision, resolve
 from pipelines.io import identity_rows as rows
 from pipelines.io import identity_writes as writes
+from pipelines.io.mariadb_positions import Positions
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class IdentityStore:
         self._engine, self._policy = engine, policy
         with engine.begin() as connection:
             rows.create_tables(connection)
+            Positions.create(connection)
 
     @contextmanager
     def _alone(self, *, dry_run: bool = False) -> Iterator[Connection]:
@@ -80,15 +82,17 @@ class IdentityStore:
         at_us: int,
         author: Author,
         complete: str | None = None,
+        beside: Callable[[Connection], None] = lambda connection: None,
         dry_run: bool = False,
     ) -> Outcome:
-        """Take evidence in and resolve what it touches; `dry_run` changes nothing.
+        """Take evidence in and resolve what it touches; `beside` joins the transaction, `dry_run` changes nothing.
 
         A record of a register (policy `one_record_per_source`) is told whole: what it held and is not told any more
         ends at `at_us`; with `complete` so does all of that source's records that are not in `evidence`.
         """
         registers = self._policy["resolution"]["one_record_per_source"]
         with self._alone(dry_run=dry_run) as connection:
+            beside(connection)
             known = rows.claims_of_records(connection, evidence["record_key"].unique().to_list())
             if complete is not None:
                 known = pl.concat([known, rows.claims_of_source(connection, complete)]).unique(["record_key", "token"])
