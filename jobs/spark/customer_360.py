@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from infra.stack.settings import Settings
-from jobs.spark.publishing import publish_checked
+from jobs.spark.publishing import publish_checked, restated
 from jobs.spark.runner import run_gold
-from jobs.spark.sources import instant
+from jobs.spark.sources import instant, newest
 from pipelines import contracts
 from pipelines.quality.gate import Reconciliation, Report
 
@@ -48,14 +48,29 @@ def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings
     """Builds from the current silver rows, checks and publishes. Raises GateFailed; the table is then as it was."""
     from pipelines.tables import customer_360
 
-    view = customer_360.build(rows, as_of_at=args.as_of, policy=contracts.policy("gold")["contacts"]).cache()
+    policy = contracts.policy("gold")["contacts"]
+    view = customer_360.build(rows, as_of_at=args.as_of, policy=policy).cache()
     anonymous = rows.where("customer_id IS NULL").count()
+    before = restated(
+        customer_360.TABLE,
+        settings,
+        rows,
+        versions,
+        ["customer_id"],
+        lambda some, as_of_at: customer_360.build(some, as_of_at=as_of_at, policy=policy),
+    )
     report = publish_checked(
         view,
         customer_360.TABLE,
         settings,
         reconciliations=second_path(rows, view, args.as_of),
-        notes={"as_of_at": args.as_of, "sources": versions, "anonymous_rows": anonymous},
+        notes={
+            "as_of_at": args.as_of,
+            "sources": versions,
+            "anonymous_rows": anonymous,
+            "seen_until": newest(rows),
+        },
+        restatements=before,
     )
     log.info("%d customers; %d rows of nobody known left out", report.checked_rows, anonymous)
     view.unpersist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -9,11 +10,14 @@ from zoneinfo import ZoneInfo
 from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.io import spark_delta
-from pipelines.tables.current_rows import current_rows
+from pipelines.tables.current_rows import current_rows, moved_customers
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+# Rows reach silver partition by partition, so one judged before the newest may come after it: so far back from the
+# newest row of a build the rows are compared one by one.
+_OUT_OF_ORDER = timedelta(minutes=15)
 SILVER = ("silver.interactions", "silver.feedback", "silver.identity_links")
 
 
@@ -22,6 +26,40 @@ def silver_rows(spark: SparkSession, settings: Settings) -> tuple[DataFrame, dic
     versions = {table: spark_delta.version_of(settings.table_path(table)) for table in SILVER}
     read = {t: spark_delta.read(spark, settings.table_path(t), t, v) for t, v in versions.items()}
     return current_rows(*read.values(), contracts.policy("identity")), versions
+
+
+def moved_since(
+    spark: SparkSession, settings: Settings, before: Mapping[str, int | None], now: Mapping[str, int | None]
+) -> DataFrame:
+    """Customers between whom links recorded since the versions ``before`` moved rows; at the versions ``now``."""
+    table = "silver.identity_links"
+    read = {t: spark_delta.read(spark, settings.table_path(t), t, v) for t, v in now.items()}
+    links_before = spark_delta.read(spark, settings.table_path(table), table, before[table])
+    rows = (read["silver.interactions"], read["silver.feedback"])
+    return moved_customers(*rows, links_before, read[table], contracts.policy("identity"))
+
+
+def judged_since(
+    rows: DataFrame, settings: Settings, before: Mapping[str, int | None], seen_until: datetime
+) -> DataFrame:
+    """The rows that were not in silver at the versions ``before``, whose newest row was judged at ``seen_until``."""
+    from pyspark.sql import functions as F
+
+    since = F.col("processed_at") > F.lit(seen_until - _OUT_OF_ORDER)
+    place = ["raw_topic", "raw_partition", "raw_offset"]
+    found = rows.where(since)
+    for table in ("silver.interactions", "silver.feedback"):
+        there = spark_delta.read(rows.sparkSession, settings.table_path(table), table, before[table])
+        found = found.join(there.where(since).select(place), on=place, how="left_anti")
+    return found
+
+
+def newest(rows: DataFrame) -> datetime | None:
+    """When the newest of the rows was judged; None without rows."""
+    from pyspark.sql import functions as F
+
+    at = rows.agg(F.max("processed_at")).first()[0]
+    return None if at is None else at.astimezone(UTC)
 
 
 def silver_row_count(settings: Settings) -> int:

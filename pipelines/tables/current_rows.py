@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 NEEDED = (
     "raw_topic", "raw_partition", "raw_offset", "attempt", "event_id", "channel", "account", "source_message_id",
     "source_revision", "kind", "sender_role", "session_id", "customer_id", "identity_status", "occurred_at",
-    "received_at", "text", "subject", "response_time_s", "response_time_corrected_s", "score_scale_max",
+    "received_at", "processed_at", "text", "subject", "response_time_s", "response_time_corrected_s", "score_scale_max",
     "score_corrected", "outcome",
 )  # fmt: skip
 
@@ -110,3 +110,26 @@ def current_rows(
     columns = [*NEEDED, *_FIRST, *tokens]
     both = interactions.select(columns).unionByName(feedback.select(columns))
     return under_current_customer(newest_revisions(both), links, identity).select(list(NEEDED))
+
+
+def moved_customers(
+    interactions: DataFrame, feedback: DataFrame, links_before: DataFrame, links: DataFrame, identity: Mapping[str, Any]
+) -> DataFrame:
+    """Customers (customer_id) of rows that are another one's by ``links`` than by ``links_before``: both of them."""
+    tokens = list(dict.fromkeys(token_columns([*identity["precedence"], *identity["provisional"]])))
+    recordings = [frame.select("token", F.coalesce("recorded_at", "valid_from_at").alias("at")).distinct()
+                  for frame in (links, links_before)]  # fmt: skip
+    changed = recordings[0].join(recordings[1], on=["token", "at"], how="left_anti").select("token").distinct()
+    columns = ["customer_id", "identity_status", "occurred_at", *tokens]
+    both = interactions.select(columns).unionByName(feedback.select(columns)).distinct()
+    numbered = both.withColumn("_row", F.xxhash64(*columns))
+    held = numbered.select("_row", F.explode(F.array(*tokens)).alias("token")).where("token IS NOT NULL")
+    concerned = held.join(changed, on="token", how="left_semi").select("_row").distinct()
+    rows = numbered.join(concerned, on="_row", how="left_semi").localCheckpoint()  # few, and read twice below
+    was, now = (
+        under_current_customer(rows, which, identity).select("_row", F.col("customer_id").alias(name))
+        for which, name in ((links_before, "_was"), (links, "_is"))
+    )
+    moved = was.join(now, on="_row", how="inner").where("NOT (_was <=> _is)")
+    each = moved.select(F.explode(F.array("_was", "_is")).alias("customer_id"))
+    return each.where("customer_id IS NOT NULL").distinct()
