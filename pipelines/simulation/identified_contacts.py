@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.simulation.habits import LIKING
 from pipelines.simulation.habits import CHANNELS, LIKING
 from pipelines.simulation.households import Person, Span
 from pipelines.simulation.identifier_lives import SWITCHBOARD

@@ -106,7 +106,7 @@ def build(
     habits.form(seed, everybody, rates)
     chance = random.Random(f"{seed}/{persons}/clerks")  # noqa: S311
     staff = [person for person in everybody if person.trap == "plain"] or everybody
-    slips = Slips(seed, chance.sample(staff, min(rates.stores, len(staff))), rates, traps, span.start_us)
+    slips = Slips(seed, chance.sample(staff, min(rates.stores, len(staff))), rates, traps)
     # Numbers from 0 are persons, the next ones their later phones: the tester's lies behind all of them.
     tester = tester_of(persons * 3, span)
     traps |= {held[0].value: "test_account" for held in tester.holds.values()}

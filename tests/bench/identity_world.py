@@ -93,19 +93,9 @@ def show(title: str, found: TokenWorld, scores: dict[str, Score]) -> None:
     for row in composition(found).iter_rows():
         parts.add_row(row[0], *(f"{count:,}" for count in row[1:]))
     console.print(parts)
-    columns = (
-        "assignment",
-        "pair precision",
-        "pair recall",
-        "continuity",
-        "by person",
-        "wrong pairs",
-        "merges",
-        "splits",
-    )
-    table = Table(
-        *columns, title=f"Bars: pair precision {share(PRECISION_BAR, 1)}, continuity {share(CONTINUITY_BAR, 1)}"
-    )
+    columns = ("assignment", "precision", "recall", "continuity", "of joinable", "wrong pairs", "merges", "splits")
+    bars = f"Bars: pair precision {share(PRECISION_BAR, 1)}, continuity {share(CONTINUITY_BAR, 1)}"
+    table = Table(*columns, title=bars)
     for name, one in scores.items():
         shares = (one.pair_precision, one.pair_recall, one.continuity, one.continuity_joinable)
         counts = (one.pairs_said - one.pairs_right, one.wrong_merges, one.wrong_splits)
