@@ -43,6 +43,7 @@ CONTACT_ROWS = [
     contact("k5", "web_chat", 5, user_handle="7"),  # the same letters, but another platform's
     contact("k6", "store", 6, phone="13800138000"),  # a placeholder: no token, so no record
     contact("k7", "phone", 7),  # number withheld
+    contact("k8", "sms", 10, phone="15400000001", phone_attested=True),  # the same set from another source
 ]
 CRM_ROWS = [
     {"customer_no": "C1", "revision": 0, "updated_at": day(1), "phone": "15400000001", "phone_verified": False},
@@ -68,7 +69,8 @@ def phone(value: str) -> str:
 
 def test_contacts_with_the_same_identifiers_on_one_source_are_one_record(contacts):
     key = dict(contacts.select("contact_id", "record_key").iter_rows())
-    assert key["k1"] == key["k2"] != key["k3"]
+    assert key["k1"] == key["k2"]
+    assert len({key["k1"], key["k3"], key["k8"]}) == 3
     assert key["k4"] != key["k5"]
     assert key["k6"] is key["k7"] is None
     assert all(len(value) == 26 and value.startswith("s/") for value in key.values() if value)
@@ -85,6 +87,7 @@ def test_evidence_rows_by_hand(world, contacts):
     handles = contacts.filter(pl.col("contact_id").is_in(["k4", "k5"]))["user_handle_token"].to_list()
     assert found == {
         ("phone", phone("15400000001")): (True, day(2), day(9), 2),
+        ("sms", phone("15400000001")): (True, day(10), day(10), 1),
         ("store", phone("15400000001")): (False, day(3), day(3), 1),
         ("store", member): (False, day(3), day(3), 1),
         ("app", handles[0]): (True, day(4), day(4), 1),
@@ -109,10 +112,13 @@ def owners(*rows):
         # The number changed hands on the 5th: the contact of the 2nd and the one of the 9th are two customers'.
         (
             [("15400000001", "A", None, day(5)), ("15400000001", "B", day(5), None)],
-            {"k1": "A", "k2": "B", "k3": "A"},
+            {"k1": "A", "k2": "B", "k3": "A", "k8": "B"},
         ),
         ([("15400000001", None, None, None)], {"k3": "provisional M1"}),  # shared: names nobody, not even provisionally
-        ([("15400000001", "B", day(5), None)], {"k2": "B", "k3": "provisional M1"}),  # nobody's before the 5th
+        (
+            [("15400000001", "B", day(5), None)],
+            {"k2": "B", "k3": "provisional M1", "k8": "B"},
+        ),  # nobody's before the 5th
     ],
 )
 def test_contacts_go_to_the_owner_at_their_time(contacts, timeline, expected):
