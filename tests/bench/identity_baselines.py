@@ -20,7 +20,7 @@ from pipelines.identity.provisional import join_customers
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.tokens import Tokeniser
 from pipelines.simulation.identity_world import World
-from tests.bench.identity_evidence import IDENTIFIERS, crm_key, tokens_of
+from tests.bench.identity_evidence import IDENTIFIERS, crm_records, tokens_of
 
 #: An identifier is one person's if this share of its sightings is; the rest are slips of other hands.
 _MAIN_SHARE = 0.9
@@ -60,9 +60,7 @@ def any_shared_identifier(world: World, contacts: pl.DataFrame, evidence: pl.Dat
     for record, token in evidence.select("record_key", "token").iter_rows():
         groups.join([record, token])
     of_contacts = contacts.drop_nulls("record_key").select(item="contact_id", record_key="record_key")
-    numbers = world.crm["customer_no"].unique(maintain_order=True).to_list()
-    of_records = pl.DataFrame({"item": numbers, "record_key": [crm_key(number, key) for number in numbers]})
-    items = pl.concat([of_contacts, of_records])
+    items = pl.concat([of_contacts, crm_records(world, key)])
     names = {record: str(groups.of(record)) for record in items["record_key"].unique().to_list()}
     return items.select("item", customer_id=pl.col("record_key").replace_strict(names, return_dtype=pl.String))
 
@@ -94,8 +92,7 @@ def ceiling(world: World, contacts: pl.DataFrame, evidence: pl.DataFrame, key: M
     """
     policy = contracts.policy("identity")
     person_of = dict(world.truth.select("item", "person").iter_rows())
-    numbers = world.crm["customer_no"].unique().to_list()
-    record_of = {crm_key(number, key): number for number in numbers}
+    record_of = {record: item for item, record in crm_records(world, key).iter_rows()}
     crm = evidence.filter(pl.col("source") == "crm").select(
         item=pl.col("record_key").replace_strict(record_of, return_dtype=pl.String),
         occurred_at="first_seen_at",

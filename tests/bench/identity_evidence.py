@@ -39,6 +39,12 @@ def crm_key(customer_no: str, key: MasterKey) -> str:
     return "crm/" + customer_id(customer_no, key).removeprefix("c_")
 
 
+def crm_records(world: World, key: MasterKey) -> pl.DataFrame:
+    """item (customer_no) and record_key of each CRM customer, in the order of the customer numbers."""
+    numbers = world.crm["customer_no"].unique().sort()
+    return pl.DataFrame({"item": numbers, "record_key": [crm_key(number, key) for number in numbers]})
+
+
 def contacts_with_tokens(world: World, tokeniser: Tokeniser, key: MasterKey, scoped: list[str]) -> pl.DataFrame:
     """contact_id, channel, occurred_at, record_key, a token column per identifier (named as in silver), two flags.
 
@@ -95,8 +101,7 @@ def _of_contacts(contacts: pl.DataFrame) -> pl.DataFrame:
 
 def _of_crm(world: World, tokeniser: Tokeniser, key: MasterKey) -> pl.DataFrame:
     """A value is seen from the revision that brings it to the one that replaces it."""
-    numbers = world.crm["customer_no"].unique(maintain_order=True)
-    keys = pl.DataFrame({"customer_no": numbers, "record_key": [crm_key(number, key) for number in numbers]})
+    keys = crm_records(world, key).rename({"item": "customer_no"})
     revisions = (
         world.crm.sort("customer_no", "revision")
         .with_columns(until_at=pl.col("updated_at").shift(-1).over("customer_no").fill_null(world.end_at))

@@ -21,7 +21,7 @@ from pipelines.privacy.tokens import Tokeniser
 from pipelines.simulation.identity_rates import Rates
 from pipelines.simulation.identity_world import World, build
 from tests.bench import identity_baselines as baselines
-from tests.bench.identity_evidence import contacts_with_tokens, evidence
+from tests.bench.identity_evidence import assigned_by_owners, contacts_with_tokens, crm_records, evidence
 from tests.bench.identity_score import Score, held_contacts, score
 
 DEVELOP_SEED = 11
@@ -65,6 +65,19 @@ def baseline_scores(found: TokenWorld) -> dict[str, Score]:
         "CRM import, exact": score(truth, baselines.crm_exact(world, contacts, found.tokeniser, key)),
         "ceiling: perfect guards": score(truth, baselines.ceiling(world, contacts, rows, key)),
     }
+
+
+def score_resolution(found: TokenWorld, owners: pl.DataFrame, of_records: pl.DataFrame) -> Score:
+    """The score of a resolver: `owners` as in `assigned_by_owners`, `of_records` with record_key and customer_id.
+
+    Contacts go to the owner of their best token at their time, by the order of policy identity; CRM records go where
+    the resolver put them. Records of other sources are not scored: their contacts are.
+    """
+    policy = contracts.policy("identity")
+    orders = {name: policy[name] for name in ("precedence", "provisional")}
+    contacts = assigned_by_owners(found.contacts, owners, **orders)
+    records = crm_records(found.world, found.key).join(of_records, on="record_key").select("item", "customer_id")
+    return score(found.truth, pl.concat([contacts, records]))
 
 
 def composition(found: TokenWorld) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """A world turned into tokens and evidence, by hand; and what the baselines make of worlds whose answer is known."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -19,7 +20,14 @@ from tests.bench.identity_evidence import (
     crm_key,
     evidence,
 )
-from tests.bench.identity_world import baseline_scores, token_world
+from tests.bench.identity_world import (
+    DEVELOP_SEED,
+    REPORT_SEEDS,
+    baseline_scores,
+    main,
+    score_resolution,
+    token_world,
+)
 from tests.unit.simulation.test_identity_world import NO_TRAPS
 
 KEY = MasterKey({1: bytes(32)})
@@ -135,6 +143,31 @@ def test_a_better_identifier_decides_before_a_lesser_one(contacts):
     for order, expected in ((["phone", "member"], "A"), (["member", "phone"], "B")):
         said = assigned_by_owners(contacts, rows, precedence=order, provisional=order)
         assert dict(said.iter_rows())["k3"] == expected
+
+
+def test_a_resolver_that_links_the_crm_alone_scores_as_its_links():
+    """Owners = the phones of the CRM's records in a world without traps: no pair is wrong, and records score too."""
+    found = token_world(5, 300, rates=NO_TRAPS)
+    crm = found.evidence.filter(pl.col("source") == "crm")
+    of_records = crm.select("record_key", customer_id="record_key").unique()
+    phones = crm.filter(pl.col("token_type") == "phone").select("token", customer_id="record_key")
+    timeline = phones.join(owners(), how="full", on=["token", "customer_id"], coalesce=True)
+    scored = score_resolution(found, timeline, of_records)
+    assert scored.pair_precision == 1.0
+    assert 0.3 < scored.continuity < 1
+
+
+def test_rules_are_not_reported_on_the_seed_they_were_made_on():
+    assert DEVELOP_SEED not in REPORT_SEEDS
+
+
+def test_the_command_writes_what_it_shows(tmp_path, capsys):
+    assert main(["--persons", "200", "--seed", "3", "--out", str(tmp_path / "world.json")]) == 0
+    written = json.loads((tmp_path / "world.json").read_text())
+    assert (written["seed"], written["persons"], len(written["scores"])) == (3, 200, 3)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "200 persons, seed 3" in shown
+    assert "evidence rows" in shown
 
 
 def test_where_there_is_no_trap_even_the_naive_way_merges_nobody():

@@ -6,6 +6,7 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
+from pipelines.channels.interaction import Interaction
 from pipelines.simulation import households, identifier_lives
 from pipelines.simulation.households import Span
 from pipelines.simulation.identity_rates import DAY_US, Rates
@@ -48,6 +49,10 @@ def test_frames_keep_their_schemas_and_the_truth_knows_every_item_once(world):
 def test_revisions_of_a_record_follow_each_other(world):
     for _, rows in world.crm.sort("updated_at").group_by("customer_no"):
         assert rows["revision"].to_list() == list(range(len(rows)))
+
+
+def test_identifiers_are_named_as_the_parsers_name_them():
+    assert set(IDENTIFIERS) <= set(Interaction._fields)
 
 
 @pytest.mark.parametrize(
