@@ -45,6 +45,11 @@ class Person:
     registers: str = "no"  # no | full | without_phone
     holds: dict[str, list[Held]] = field(default_factory=dict)
     behind_switchboard: bool = False
+    # Habits, see `habits.form`: channels by liking; which official account; phone shown to the mini program; signs in.
+    liked: tuple[str, ...] = ()
+    second_account: bool = False
+    authorised: bool = False
+    signs_in: bool = False
 
     def at(self, kind: str, at_us: int) -> str | None:
         """The identifier of that kind in the person's hands at that instant.

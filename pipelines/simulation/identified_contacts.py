@@ -6,28 +6,13 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from pipelines.simulation.habits import CHANNELS, LIKING
 from pipelines.simulation.households import Person, Span
 from pipelines.simulation.identifier_lives import SWITCHBOARD
 from pipelines.simulation.identity_rates import DAY_US, Rates
 from pipelines.simulation.registrations import Crm
 from pipelines.simulation.slips import Slips, wechat_ids
 
-# Share of persons by channel they prefer. No live rooms and social media: their handles meet no other identifier, so
-# they would add contacts that nothing can place, alike for every resolver.
-_CHANNELS = {
-    "phone": 22,
-    "wechat": 16,
-    "mini_program": 14,
-    "app": 18,
-    "wecom": 8,
-    "store": 10,
-    "web_chat": 12,
-    "sms": 6,
-    "email": 3,
-}
-_HOW_MANY = (0.35, 0.35, 0.2, 0.1)  # registered persons use 1, 2, 3 or 4 channels
-_HOW_MANY_OTHERS = (0.8, 0.2)
-_LIKING = (1.0, 0.5, 0.33, 0.25)  # the second channel is used half as often as the first, and so on
 #: The second official account was bound to the open platform only then: before, its messages carry no unionid.
 _SECOND_ACCOUNT_BOUND_DAYS = 240
 Found = dict[str, Any]
@@ -41,7 +26,7 @@ class Contacts:
         self._crm, self._slips, self._rates, self._span, self._traps = crm, slips, rates, span, traps
         self._issued = len(crm.truth)
         self._second_bound_us = span.start_us + _SECOND_ACCOUNT_BOUND_DAYS * DAY_US
-        self._found: dict[str, Callable[[Person, int], Found]] = {name: getattr(self, f"_{name}") for name in _CHANNELS}
+        self._found: dict[str, Callable[[Person, int], Found]] = {name: getattr(self, f"_{name}") for name in CHANNELS}
 
     def of(self, person: Person) -> list[Found]:
         """The contacts of one person over the span, on the channels this person likes."""
@@ -49,21 +34,12 @@ class Contacts:
         known = person.registers != "no"
         mean = (rates.contacts_registered if known else rates.contacts_other) * self._span.years / 2
         count = 1 + int(chance.expovariate(1 / max(0.5, mean - 0.5)))
-        how_many = 1 + chance.choices(range(4 if known else 2), _HOW_MANY if known else _HOW_MANY_OTHERS)[0]
-        liked: list[str] = []
-        while len(liked) < how_many:
-            channel = chance.choices(list(_CHANNELS), list(_CHANNELS.values()))[0]
-            if channel not in liked:
-                liked.append(channel)
-        habits = {"second_account": chance.random() < 0.2, "authorised": chance.random() < 0.5}
-        habits["signs_in"] = known and chance.random() < 0.55
         return [
-            self._one(person, channel, chance.randint(self._span.start_us, self._span.end_us - 1), habits)
-            for channel in chance.choices(liked, _LIKING[:how_many], k=count)
+            self._one(person, channel, chance.randint(self._span.start_us, self._span.end_us - 1))
+            for channel in chance.choices(person.liked, LIKING[: len(person.liked)], k=count)
         ]
 
-    def _one(self, person: Person, channel: str, at_us: int, habits: dict[str, bool]) -> Found:
-        self._habits = habits
+    def _one(self, person: Person, channel: str, at_us: int) -> Found:
         found = self._found[channel](person, at_us)
         if "trap" not in found:
             carried = (found.get(name) for name in ("phone", "user_handle", "email"))
@@ -78,7 +54,7 @@ class Contacts:
 
     def _wechat(self, person: Person, at_us: int) -> Found:
         """openid of one of two official accounts; the collector asks for the unionid, which fails now and then."""
-        ids, second = wechat_ids(person.at("wechat", at_us)), self._habits["second_account"]
+        ids, second = wechat_ids(person.at("wechat", at_us)), person.second_account
         bound = not second or at_us >= self._second_bound_us
         unionid = ids["unionid"] if bound and self._chance.random() < 0.97 else None
         return {"openid": ids["openid_b" if second else "openid_a"], "unionid": unionid}
@@ -88,7 +64,7 @@ class Contacts:
         found: Found = {"openid": ids["mini_openid"]}
         if self._chance.random() < 0.97:
             found["unionid"] = ids["unionid"]
-        if self._habits["authorised"] and self._chance.random() < 0.3:
+        if person.authorised and self._chance.random() < 0.3:
             found |= {"phone": person.at("phone", at_us), "phone_attested": True}
         return found
 
@@ -104,7 +80,7 @@ class Contacts:
         found: Found = {"user_handle": person.at("app", at_us)}
         if chance.random() < 0.35:
             found |= {"phone": person.at("phone", at_us), "phone_attested": True}
-        if self._habits["signs_in"] and found["user_handle"] not in self._traps:
+        if person.signs_in and found["user_handle"] not in self._traps:
             member = self._member(person, at_us)
             found |= {"member_number": member, "member_attested": member is not None}
         return found
@@ -140,7 +116,7 @@ class Contacts:
         chance, found = self._chance, {}
         if chance.random() < 0.97:
             found["user_handle"] = person.at("visitor", at_us)
-        member = self._member(person, at_us) if self._habits["signs_in"] else None
+        member = self._member(person, at_us) if person.signs_in else None
         if member is not None and chance.random() < 0.8:
             return found | {"member_number": member, "member_attested": True}
         if chance.random() < 0.45:

@@ -62,8 +62,14 @@ class Rates:
     registered_before: float = 0.6
     #: Registration by mini program (number and unionid in one tap), app (SMS code), store, web form.
     registration_ways: tuple[float, float, float, float] = (0.45, 0.25, 0.2, 0.1)
-    #: Of those who did not come by mini program and use WeChat: bind it later.
-    binds_wechat: float = 0.6
+    #: A person registers on a channel of his own liking, if that is one of the four; else by the shares above.
+    registers_where_liked: float = 0.7
+    #: Of those who did not come by mini program: bind WeChat later, if they write to us there / if they do not.
+    binds_wechat: float = 0.7
+    binds_wechat_unused: float = 0.3
+    #: An e-mail address is given at registration, by those who write mails / by others. The web form asks everybody.
+    gives_email_used: float = 0.8
+    gives_email: float = 0.25
     #: Registered persons with a second CRM record: 4 to 10 % duplicates are usual in a CRM that has several entrances.
     duplicate_records: float = 0.04
     #: A digit or letter typed wrongly, a field: studies of manual entry give 0.5 to 3 %.

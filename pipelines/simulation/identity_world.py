@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from pipelines.simulation import households, identifier_lives
+from pipelines.simulation import habits, households, identifier_lives
 from pipelines.simulation.households import Person, Span
 from pipelines.simulation.identified_contacts import Contacts
 from pipelines.simulation.identity_rates import DAY_US, Rates
@@ -103,9 +103,10 @@ def build(
     span = Span(start_us, start_us + months * 30 * DAY_US)
     everybody = households.people(seed, persons, rates)
     traps = identifier_lives.give(seed, everybody, rates, span)
+    habits.form(seed, everybody, rates)
     chance = random.Random(f"{seed}/{persons}/clerks")  # noqa: S311
     staff = [person for person in everybody if person.trap == "plain"] or everybody
-    slips = Slips(seed, chance.sample(staff, min(rates.stores, len(staff))), rates, traps, span.start_us)
+    slips = Slips(seed, chance.sample(staff, min(rates.stores, len(staff))), rates, traps)
     # Numbers from 0 are persons, the next ones their later phones: the tester's lies behind all of them.
     tester = tester_of(persons * 3, span)
     traps |= {held[0].value: "test_account" for held in tester.holds.values()}

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.simulation import habits
 from pipelines.simulation.households import Held, Person, Span, phone_number
 from pipelines.simulation.identifier_lives import SWITCHBOARD
 from pipelines.simulation.identity_rates import DAY_US, Rates
@@ -33,7 +34,6 @@ def register(
     chance = random.Random(f"{seed}/{len(everybody)}/crm")  # noqa: S311
     planned = []
     for person in everybody:
-        person.registers = _registers(chance, person, rates)
         if person.registers == "no":
             continue
         first_us = span.start_us - chance.randrange(_EARLIER_US)
@@ -52,12 +52,6 @@ def register(
         crm.rows.append(row | {"phone": tester.at("phone", at_us), "phone_verified": True, "phone_verified_at": at_us})
         crm.truth[row["customer_no"]] = (tester.number, "test_account")
     return crm
-
-
-def _registers(chance: random.Random, person: Person, rates: Rates) -> str:
-    if person.trap == "family_phone":
-        return chance.choices(("full", "without_phone", "no"), rates.family_phone_registers)[0]
-    return "full" if chance.random() < rates.registered else "no"
 
 
 def _empty(customer_no: str, at_us: int) -> dict[str, Any]:
@@ -84,14 +78,14 @@ class _Record:
 
     def write(self, at_us: int, again: bool) -> None:
         chance, crm, person = self._chance, self._crm, self._person
-        way = chance.choices(("mini_program", "app", "store", "web_chat"), self._rates.registration_ways)[0]
+        way = habits.way_of_registration(chance, person, self._rates)
         number = len(crm.truth) + 1
         member = f"M{10_000_000 + number}"
         row = _empty(f"C{number:08d}", at_us) | {"member_number": member, "registered_by": way}
         row |= self._who(way, again) | self._phone(way, at_us)
         if way == "mini_program" or (person.registers == "without_phone" and way != "store"):
             row["unionid"] = wechat_ids(person.at("wechat", at_us))["unionid"]
-        if way == "web_chat" or chance.random() < 0.3:
+        if habits.gives_email(chance, person, way, self._rates):
             row |= {"email": person.at("email", at_us), "email_verified": chance.random() < 0.5}
         crm.members.setdefault(person.number, []).append((member, at_us))
         crm.rows.append(row)
@@ -134,7 +128,7 @@ class _Record:
         """Revisions: WeChat bound, a new number told."""
         chance, person, rates, ends = self._chance, self._person, self._rates, self._span.end_us
         revisions: list[tuple[int, dict[str, Any]]] = []
-        if row.get("unionid") is None and chance.random() < rates.binds_wechat:
+        if row.get("unionid") is None and habits.binds_wechat(chance, person, rates):
             bound_us = chance.randint(max(at_us, self._span.start_us), ends - 1)
             revisions.append((bound_us, {"unionid": wechat_ids(person.at("wechat", bound_us))["unionid"]}))
         for held in person.holds["phone"]:

@@ -30,10 +30,11 @@ def wechat_ids(code: str) -> dict[str, str]:
 class Slips:
     """Wrong entries from one source of chance. ``clerks`` has one person a store."""
 
-    def __init__(self, seed: int, clerks: list[Person], rates: Rates, traps: dict[str, str], at_us: int) -> None:
+    def __init__(self, seed: int, clerks: list[Person], rates: Rates, traps: dict[str, str]) -> None:
         self._chance = random.Random(f"{seed}/slips")  # noqa: S311
         self._clerks, self._rates = clerks, rates
-        traps |= {clerk.at("phone", at_us): "clerk_phone" for clerk in clerks}
+        if rates.clerk_phone:
+            traps |= {held.value: "clerk_phone" for clerk in clerks for held in clerk.holds["phone"]}
         traps |= {self._landline(store): "shop_landline" for store in range(rates.stores)}
 
     @staticmethod

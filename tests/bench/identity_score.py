@@ -19,7 +19,9 @@ class Score:
 
     `pair_precision`: of the pairs of items under one ID, those of one person. `pair_recall`: of the pairs of one
     person, those under one ID. `continuity`: share of identified contacts under the right ID of their person (see
-    `right_ids`); `continuity_by_person`: the same share per person, then the mean over persons.
+    `right_ids`); `continuity_by_person`: the same share per person, then the mean over persons;
+    `continuity_joinable`: the same share of those contacts that the truth calls joinable, where it has that column
+    (what no evidence ties to its person, no rule can place).
     """
 
     items: int
@@ -32,6 +34,7 @@ class Score:
     identified_contacts: int
     continuity: float | None
     continuity_by_person: float | None
+    continuity_joinable: float | None
     wrong_merges: int  # IDs that hold items of more than one person
     wrong_splits: int  # persons whose items are under more than one ID (or none)
     by_trap: pl.DataFrame  # see by_trap()
@@ -55,11 +58,9 @@ def score(truth: pl.DataFrame, assigned: pl.DataFrame) -> Score:
     true = _pairs(rows.group_by("person").len("n"))
     right = _pairs(cells)
     contacts = rows.filter(pl.col("kind") == "contact")
-    identified = contacts.filter(pl.col("identified"))
-    held = identified.join(right_ids(rows), on=["person", "cluster"], how="left").with_columns(
-        held=pl.col("right").fill_null(False)
-    )
+    held = _held(rows)
     per_person = held.group_by("person").agg(pl.col("held").mean())
+    joinable = held.filter("joinable")["held"].mean() if "joinable" in held.columns else None
     return Score(
         items=len(rows),
         pairs_said=said,
@@ -68,13 +69,26 @@ def score(truth: pl.DataFrame, assigned: pl.DataFrame) -> Score:
         pair_precision=right / said if said else None,
         pair_recall=right / true if true else None,
         contacts=len(contacts),
-        identified_contacts=len(identified),
+        identified_contacts=len(held),
         continuity=held["held"].mean(),
         continuity_by_person=per_person["held"].mean(),
+        continuity_joinable=joinable,
         wrong_merges=int((cells.group_by("cluster").len()["len"] > 1).sum()),
         wrong_splits=int((cells.group_by("person").len()["len"] > 1).sum()),
         by_trap=by_trap(rows),
     )
+
+
+def held_contacts(truth: pl.DataFrame, assigned: pl.DataFrame) -> pl.Series:
+    """The items of the identified contacts that stand under the right ID of their person."""
+    return _held(_joined(truth, assigned)).filter("held")["item"]
+
+
+def _held(rows: pl.DataFrame) -> pl.DataFrame:
+    """The identified contacts with held: whether they stand under the right ID of their person."""
+    identified = rows.filter((pl.col("kind") == "contact") & pl.col("identified"))
+    right = identified.join(right_ids(rows), on=["person", "cluster"], how="left", maintain_order="left")
+    return right.with_columns(held=pl.col("right").fill_null(False))
 
 
 def right_ids(rows: pl.DataFrame) -> pl.DataFrame:

@@ -50,6 +50,14 @@ def test_continuity_by_hand():
     assert found.continuity_by_person == pytest.approx((2 / 3 + 1 / 2) / 2)
 
 
+def test_continuity_of_what_evidence_can_place():
+    """a3 (split off) and b1 (wrongly placed) are beyond any evidence: 3 of 3; with a3 joinable 3 of 4."""
+    beyond = TRUTH.with_columns(joinable=~pl.col("item").is_in(["a3", "b1"]))
+    assert score(beyond, SAID).continuity_joinable == 1.0
+    assert score(TRUTH.with_columns(joinable=pl.col("item") != "b1"), SAID).continuity_joinable == 3 / 4
+    assert score(TRUTH, SAID).continuity_joinable is None  # the truth does not say
+
+
 def test_what_each_trap_costs_by_hand():
     """The 3 wrong pairs of X go to the only trap in X; the 3 pairs that a3 misses to twins, b1-b2 to the clerk."""
     rows = {row["trap"]: row for row in score(TRUTH, SAID).by_trap.to_dicts()}
