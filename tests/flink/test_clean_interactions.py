@@ -18,8 +18,8 @@ from jobs.services import job_keeper
 from pipelines import contracts
 
 JOB = "clean_interactions"
-OUTPUTS = ("interactions.clean", "feedback.clean", "ticket_events.clean", "quarantine.rejects",
-           "quarantine.duplicates", "review.queue")  # fmt: skip
+OUTPUTS = ("interactions.clean", "feedback.clean", "ticket_events.clean", "customers.clean", "orders.clean",
+           "quarantine.rejects", "quarantine.duplicates", "review.queue")  # fmt: skip
 SENT = 1_767_960_000
 WAIT_S = 180
 

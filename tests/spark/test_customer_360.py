@@ -47,8 +47,12 @@ def test_columns_are_those_of_the_contract_and_the_channels_add_up(frame):
         assert row["contacts"] == sum(row[f"contacts_{c}"] for c in customer_360.contact_channels())
 
 
-def test_every_channel_of_the_contract_but_the_ticket_system_has_a_column():
-    assert set(customer_360.contact_channels()) == set(contracts.field("channel").values) - {"ticket_system"}
+def test_every_channel_of_contact_has_a_column_and_no_source_of_records():
+    assert set(customer_360.contact_channels()) == set(contracts.field("channel").values) - {
+        "ticket_system",
+        "crm",
+        "orders",
+    }
 
 
 def test_the_provisional_name_is_the_one_the_stream_gives(frame):
