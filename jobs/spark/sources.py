@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 from infra.stack.settings import Settings
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 SILVER = ("silver.interactions", "silver.feedback", "silver.identity_links")
+RECORDS = ("silver.customers", "silver.orders", "silver.identity_links")
+
+
+class CustomerRecords(NamedTuple):
+    """What CRM and order system say before an instant: ``customer_base``; orders, paid, values of ``order_values``."""
+
+    base: DataFrame
+    orders: DataFrame
+    paid: DataFrame
+    values: DataFrame
+    versions: dict[str, int | None]
 
 
 def silver_rows(spark: SparkSession, settings: Settings) -> tuple[DataFrame, dict[str, int | None]]:
@@ -24,10 +35,24 @@ def silver_rows(spark: SparkSession, settings: Settings) -> tuple[DataFrame, dic
     return current_rows(*read.values(), contracts.policy("identity")), versions
 
 
+def customer_records(spark: SparkSession, settings: Settings, as_of_at: datetime) -> CustomerRecords:
+    """Base attributes, orders and value of everybody known, and the table versions they were read at."""
+    from pipelines.tables import customer_base, order_values
+
+    versions = {table: spark_delta.version_of(settings.table_path(table)) for table in RECORDS}
+    records, orders, links = (spark_delta.read(spark, settings.table_path(t), t, v) for t, v in versions.items())
+    identity = contracts.policy("identity")
+    base = customer_base.build(records, links, identity, as_of_at=as_of_at)
+    current = order_values.current_orders(orders, links, identity, as_of_at=as_of_at)
+    paid = order_values.paid(current)
+    values = order_values.build(paid, as_of_at=as_of_at, policy=contracts.policy("value_tiers"))
+    return CustomerRecords(base, current, paid, values, versions)
+
+
 def silver_row_count(settings: Settings) -> int:
     """Rows the gold jobs will read, out of the Delta logs; files without a count are taken for a million each."""
     total = 0
-    for table in SILVER:
+    for table in dict.fromkeys((*SILVER, *RECORDS)):
         path = settings.table_path(table)
         if spark_delta.version_of(path) is not None:
             total += spark_delta.row_count(path, unknown=1_000_000)

@@ -12,6 +12,7 @@ from pipelines.identity.provisional import provisional_id
 from pipelines.tables import customer_360
 from pipelines.tables.current_rows import current_rows, provisional_name
 from tests.spark.conftest import behaviours, load_case
+from tests.spark.records import customer_records
 
 pytestmark = pytest.mark.spark
 IDENTITY = contracts.policy("identity")
@@ -25,7 +26,8 @@ def _build(frame, case):
         frame("silver.identity_links", case.get("links", [])),
         IDENTITY,
     )
-    return customer_360.build(rows, as_of_at=case["as_of_at"], policy=contracts.policy("gold")["contacts"])
+    records = customer_records(frame, case)
+    return customer_360.build(rows, *records, as_of_at=case["as_of_at"], policy=contracts.policy("gold")["contacts"])
 
 
 @pytest.mark.parametrize("behaviour", behaviours("customer_360"))
