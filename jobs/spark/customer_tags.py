@@ -34,7 +34,7 @@ def second_path(tags: DataFrame, view: DataFrame, values: DataFrame) -> list[Rec
     """Every customer has a frequency, and every customer who paid a value tier: counted without the tags."""
     from pyspark.sql import functions as F
 
-    counted = tags.agg(F.count_if("tag = 'contact_frequency'"), F.count_if("tag = 'value_tier'")).first()
+    counted = tags.agg(*[F.count_if(F.col("tag") == name) for name in ("contact_frequency", "value_tier")]).first()
     return [
         Reconciliation("frequencies_equal_customers", counted[0], view.count()),
         Reconciliation("tiers_equal_payers", counted[1], values.count()),

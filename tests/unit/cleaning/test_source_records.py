@@ -1,12 +1,14 @@
 """CRM records and orders through the cleaning function: their own topics, every column declared, nothing clear."""
 
 import orjson
+import polars as pl
 import pytest
 
 from pipelines import contracts
-from pipelines.cleaning import process
+from pipelines.cleaning import process, source_records
 from pipelines.cleaning.batch import RawBatch
 from pipelines.cleaning.context import CleaningContext
+from pipelines.cleaning.judge import judge
 from pipelines.identity import crm_import, map_records
 from pipelines.privacy.keys import MasterKey
 
@@ -115,6 +117,26 @@ def test_an_instant_is_no_card_number(context):
     instants = [SENT * 1_000_000 + step for step in range(0, 40)]
     found, _ = cleaned(context, *(("crm", RECORD | {"updated_at": at}) for at in instants))
     assert [record["updated_at"] for _, record in found] == instants
+
+
+def test_a_record_that_a_rule_refuses_says_nothing_clear_either(context, monkeypatch):
+    """No rule of today refuses a record after parsing; one of tomorrow must not let its columns out."""
+
+    def refused(frame, context):
+        why = {"route": "rejected", "rule": "record.refused", "reason": "planted"}
+        return judge(frame, context).with_columns(**{name: pl.lit(value) for name, value in why.items()})
+
+    monkeypatch.setattr(process, "judge", refused)
+    [(topic, record)], _ = cleaned(context, ("crm", RECORD))
+    assert topic == "quarantine.rejects"
+    assert set(record) <= {f.name for f in contracts.topic(topic).fields}
+
+
+def test_the_envelope_stays_behind(context):
+    frame = pl.DataFrame({"channel": ["crm", "app"], "attributes": ['{"columns":{"region":"上海"}}', '{"device":"x"}']})
+    emptied, columns = source_records.take_out(frame, context)
+    assert emptied["attributes"].to_list() == [None, '{"device":"x"}']  # only what belongs to a record is taken
+    assert columns == {0: {"region": "上海"}}
 
 
 def test_a_result_does_not_depend_on_the_batch(context):

@@ -58,6 +58,20 @@ def test_the_fourth_fifth_by_money_is_high_if_it_ordered_most_often():
     assert dict(found.select("customer_id", "value_rule").rows())["d"] == "m_score >= 4 and f_score >= 5"
 
 
+@pytest.mark.parametrize(
+    ("customers", "cuts"),
+    [
+        (7, [20, 30, 50, 60]),  # 1.4, 2.8, 4.2, 5.6 customers: the next whole one each time
+        (35, [70, 140, 210, 280]),  # exactly 7, 14, 21, 28; in binary 0.2 * 35 is a hair more than 7
+        (1, [10, 10, 10, 10]),  # one customer is every fifth, and above none
+    ],
+)
+def test_a_cut_is_the_first_value_that_reaches_its_share(customers, cuts):
+    money = [10 * n for n in range(1, customers + 1)]
+    values = pl.DataFrame({"recency_days": [1] * customers, "frequency": [1] * customers, "monetary_minor": money})
+    assert rfm.cut_points(values, score_shares=POLICY["score_shares"])["m_score"] == cuts
+
+
 def test_a_tie_over_a_cut_falls_on_one_side():
     """Four of five paid 10: the cuts are 10, 10, 10, 10, so those four score 1, and the fifth lies above all."""
     found = rfm.value_tiers(orders(*[(n, 1, 10) for n in "abcd"], ("e", 1, 11)), POLICY, period_end_at=END)
