@@ -62,6 +62,10 @@ memory: setup  ## resident memory of every part, idle and under load: memory.jso
 cleaning-report: setup  ## precision and recall of every cleaning rule against the truth: cleaning.json
 	@$(BIN)/python -m tests.bench.cleaning_report $(ARGS)
 
+.PHONY: rfm-report
+rfm-report: setup  ## value tiers on real orders: customers worked by hand, recognition, next quarter: rfm.json
+	@$(BIN)/python -m tests.bench.rfm_cdnow $(ARGS)
+
 lock: setup  ## resolve requirements.lock again from setup.cfg (needs the network)
 	@PATH="$$PATH:$(BIN)" uv pip compile setup.cfg --extra test -o requirements.lock --python-version 3.11 $(ARGS)
 

@@ -92,7 +92,8 @@ def restated(
     published = spark_delta.read(rows.sparkSession, path, table, spark_delta.version_of(path))
     before = published.join(concerned, on="customer_id", how="left_semi").localCheckpoint()
     after = rebuild(rows.join(concerned, on="customer_id", how="left_semi").localCheckpoint(), as_of_at)
-    found = restatements.differences(before, after.select(before.columns).localCheckpoint(), key)
+    after = after.select(before.columns).join(concerned, on="customer_id", how="left_semi").localCheckpoint()
+    found = restatements.differences(before, after, key)
     reason = concerned.withColumnRenamed("reason", "restatement_reason")
     return (
         found.withColumn("customer_id", F.get_json_object("row_key", "$.customer_id"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 from infra.stack.settings import Settings
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 # newest row of a build the rows are compared one by one.
 _OUT_OF_ORDER = timedelta(minutes=15)
 SILVER = ("silver.interactions", "silver.feedback", "silver.identity_links")
+RECORDS = ("silver.customers", "silver.orders", "silver.identity_links")
+
+
+class CustomerRecords(NamedTuple):
+    """What CRM and order system say before an instant: ``customer_base``; orders, paid, values of ``order_values``."""
+
+    base: DataFrame
+    orders: DataFrame
+    paid: DataFrame
+    values: DataFrame
+    versions: dict[str, int | None]
 
 
 def silver_rows(spark: SparkSession, settings: Settings) -> tuple[DataFrame, dict[str, int | None]]:
@@ -35,8 +46,8 @@ def moved_since(
     table = "silver.identity_links"
     read = {t: spark_delta.read(spark, settings.table_path(t), t, v) for t, v in now.items()}
     links_before = spark_delta.read(spark, settings.table_path(table), table, before[table])
-    rows = (read["silver.interactions"], read["silver.feedback"])
-    return moved_customers(*rows, links_before, read[table], contracts.policy("identity"))
+    links = read.pop(table)
+    return moved_customers(list(read.values()), links_before, links, contracts.policy("identity"))
 
 
 def judged_since(
@@ -62,10 +73,24 @@ def newest(rows: DataFrame) -> datetime | None:
     return None if at is None else at.astimezone(UTC)
 
 
+def customer_records(spark: SparkSession, settings: Settings, as_of_at: datetime) -> CustomerRecords:
+    """Base attributes, orders and value of everybody known, and the table versions they were read at."""
+    from pipelines.tables import customer_base, order_values
+
+    versions = {table: spark_delta.version_of(settings.table_path(table)) for table in RECORDS}
+    records, orders, links = (spark_delta.read(spark, settings.table_path(t), t, v) for t, v in versions.items())
+    identity = contracts.policy("identity")
+    base = customer_base.build(records, links, identity, as_of_at=as_of_at)
+    current = order_values.current_orders(orders, links, identity, as_of_at=as_of_at)
+    paid = order_values.paid(current)
+    values = order_values.build(paid, as_of_at=as_of_at, policy=contracts.policy("value_tiers"))
+    return CustomerRecords(base, current, paid, values, versions)
+
+
 def silver_row_count(settings: Settings) -> int:
     """Rows the gold jobs will read, out of the Delta logs; files without a count are taken for a million each."""
     total = 0
-    for table in SILVER:
+    for table in dict.fromkeys((*SILVER, *RECORDS)):
         path = settings.table_path(table)
         if spark_delta.version_of(path) is not None:
             total += spark_delta.row_count(path, unknown=1_000_000)

@@ -22,6 +22,8 @@ class CleaningContext:
     tokeniser: Tokeniser
     vault: VaultWriter
     sealer: PayloadSealer
+    #: Codes the CRM's customer numbers, as `pipelines.identity.crm_import.customer_id` does.
+    record_key: bytes
     identity: IdentityIndex = field(default_factory=IdentityIndex)
     baselines: Baselines = field(default_factory=lambda: Baselines.from_policy(contracts.policy("outliers")))
 
@@ -38,7 +40,7 @@ class CleaningContext:
             cache_values=limits["cache_values"],
             on_new=vault.add,
         )
-        return cls(policies, tokeniser, vault, PayloadSealer(key))
+        return cls(policies, tokeniser, vault, PayloadSealer(key), key.derive("customer_id", key.token_version))
 
     def reset(self) -> None:
         """Forget which tokens were made and emitted: they are made and emitted again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -113,16 +114,19 @@ def current_rows(
 
 
 def moved_customers(
-    interactions: DataFrame, feedback: DataFrame, links_before: DataFrame, links: DataFrame, identity: Mapping[str, Any]
+    tables: Sequence[DataFrame], links_before: DataFrame, links: DataFrame, identity: Mapping[str, Any]
 ) -> DataFrame:
-    """Customers (customer_id) of rows that are another one's by ``links`` than by ``links_before``: both of them."""
+    """Customers (customer_id) of rows that are another one's by ``links`` than by ``links_before``: both of them.
+
+    ``tables`` have customer_id, identity_status, occurred_at and tokens.
+    """
     tokens = list(dict.fromkeys(token_columns([*identity["precedence"], *identity["provisional"]])))
     recordings = [frame.select("token", F.coalesce("recorded_at", "valid_from_at").alias("at")).distinct()
                   for frame in (links, links_before)]  # fmt: skip
     changed = recordings[0].join(recordings[1], on=["token", "at"], how="left_anti").select("token").distinct()
-    columns = ["customer_id", "identity_status", "occurred_at", *tokens]
-    both = interactions.select(columns).unionByName(feedback.select(columns)).distinct()
-    numbered = both.withColumn("_row", F.xxhash64(*columns))
+    every = [_identified(table, tokens) for table in tables]
+    both = functools.reduce(DataFrame.unionByName, every).distinct()
+    numbered = both.withColumn("_row", F.xxhash64(*both.columns))
     held = numbered.select("_row", F.explode(F.array(*tokens)).alias("token")).where("token IS NOT NULL")
     concerned = held.join(changed, on="token", how="left_semi").select("_row").distinct()
     rows = numbered.join(concerned, on="_row", how="left_semi").localCheckpoint()  # few, and read twice below
@@ -133,3 +137,8 @@ def moved_customers(
     moved = was.join(now, on="_row", how="inner").where("NOT (_was <=> _is)")
     each = moved.select(F.explode(F.array("_was", "_is")).alias("customer_id"))
     return each.where("customer_id IS NOT NULL").distinct()
+
+
+def _identified(table: DataFrame, tokens: Sequence[str]) -> DataFrame:
+    held = [F.col(t) if t in table.columns else F.lit(None).cast("string").alias(t) for t in tokens]
+    return table.select("customer_id", "identity_status", "occurred_at", *held)

@@ -70,13 +70,14 @@ def test_every_field_is_used():
 
 
 def test_outputs_carry_raw_coordinates():
-    for name in ("interactions.clean", "feedback.clean", "ticket_events.clean", "quarantine.rejects",
-                 "quarantine.duplicates", "review.queue"):  # fmt: skip
+    for name in ("interactions.clean", "feedback.clean", "ticket_events.clean", "customers.clean", "orders.clean",
+                 "quarantine.rejects", "quarantine.duplicates", "review.queue"):  # fmt: skip
         assert {"raw_topic", "raw_partition", "raw_offset"} <= set(contracts.topic(name).required), name
 
 
 def test_no_clear_identifier_is_a_column():
     """What people see is tokens: none of the parsed identifiers is a column of any table."""
     clear = {"phone", "national_id", "email", "unionid", "openid", "external_userid", "member_number", "user_handle"}
+    clear |= {"name", "birth_date", "address", "customer_no"}
     for table in contracts.tables().values():
         assert clear & {f.name for f in table.fields} == set(), table.name
