@@ -12,10 +12,11 @@ TOO_LARGE = "too_large"
 class Clusters:
     """Records 0 … n - 1 in the order of their arrival; the oldest of a cluster is its root, so it names the customer.
 
-    `exclusive` gives the source of records that are one person each within it (a CRM), `values` what a person has one
-    of (a national ID), `apart` what a person has decided to keep apart.
+    `exclusive` gives the source of records that are one person each within it (a CRM), unless `alike` says the same of
+    both (name and birth date); `values` what a person has one of (a national ID), `apart` what a person has decided to
+    keep apart.
 
-    >>> clusters = Clusters(4, exclusive={0: "crm", 2: "crm"}, values={}, apart={}, max_records=100)
+    >>> clusters = Clusters(4, exclusive={0: "crm", 2: "crm"}, alike={}, values={}, apart={}, max_records=100)
     >>> clusters.join(2, 1), clusters.find(2), clusters.join(3, 1), clusters.find(3)
     (None, 1, None, 1)
     >>> clusters.join(0, 3)
@@ -27,13 +28,14 @@ class Clusters:
         records: int,
         *,
         exclusive: Mapping[int, str],
+        alike: Mapping[int, tuple[str, ...]],
         values: Mapping[int, Mapping[str, int]],
         apart: Mapping[int, frozenset[int]],
         max_records: int,
     ):
         self._parent = list(range(records))
         self._members: dict[int, list[int]] = {}
-        self._sources = {record: frozenset([source]) for record, source in exclusive.items()}
+        self._sources = {record: {source: alike.get(record)} for record, source in exclusive.items()}
         self._values = dict(values)
         self._apart = apart
         self._max_records = max_records
@@ -61,7 +63,8 @@ class Clusters:
             return KEPT_APART
         if forced:
             return None
-        if self._sources.get(a, frozenset()) & self._sources.get(b, frozenset()):
+        mine, theirs = self._sources.get(a, {}), self._sources.get(b, {})
+        if any(mine[source] is None or mine[source] != theirs[source] for source in mine.keys() & theirs.keys()):
             return ONE_RECORD_PER_SOURCE
         mine, theirs = self._values.get(a), self._values.get(b)
         for kind in mine.keys() & theirs.keys() if mine and theirs else ():
@@ -81,7 +84,10 @@ class Clusters:
         joined, leaving = self.members(root), self._members.pop(other, [other])
         self._members[root] = joined + leaving if len(joined) < len(leaving) else _grown(joined, leaving)
         if other in self._sources:
-            self._sources[root] = self._sources.get(root, frozenset()) | self._sources.pop(other)
+            theirs, mine = self._sources.pop(other), self._sources.get(root, {})
+            # Two that a person joined and that say different things are like no third one any more.
+            both = {s: mine[s] if mine[s] == theirs[s] else None for s in mine.keys() & theirs.keys()}
+            self._sources[root] = theirs | mine | both
         if other in self._values:
             self._values[root] = {**self._values.pop(other), **self._values.get(root, {})}
         return None

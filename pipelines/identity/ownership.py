@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from pipelines.identity.tenures import Claim, Held, Owned, given_up_us
 
@@ -61,9 +60,10 @@ class Typed:
         self,
         claims: Mapping[str, Sequence[tuple[Claim, bool]]],
         holder_of: Callable[[int], int | None],
-        policy: Mapping[str, Any],
+        kinds: Mapping[str, str],
+        min_sightings: Mapping[str, int],
     ) -> None:
-        """Unowned tokens go to the one customer whose records carry them, from `min_sightings` sightings on."""
+        """Unowned tokens go to the one customer whose records carry them, from `min_sightings` of their kind on."""
         for token, of_token in claims.items():
             if token in self._owned:
                 continue
@@ -71,7 +71,7 @@ class Typed:
             for claim, _ in of_token:
                 if (holder := holder_of(claim.record)) is not None:
                     seen[holder] += claim.sightings
-            if len(seen) == 1 and sum(seen.values()) >= policy["min_sightings"]:
+            if len(seen) == 1 and sum(seen.values()) >= min_sightings[kinds[token]]:
                 self._owned[token], self._rules[token] = [Owned(next(iter(seen)), None, None)], "typed"
             elif len(seen) > 1:
                 self._owned[token], self._rules[token] = NOBODY, "shared"

@@ -84,10 +84,19 @@ class _Resolver:
         self._claims: dict[str, list[tuple[Claim, bool]]] = defaultdict(list)
         self._kinds: dict[str, str] = {}
         self._tokens: dict[int, list[str]] = defaultdict(list)
+        self._about: dict[int, dict[str, str]] = defaultdict(dict)
         exclusive, values = self._read(ordered)
+        alike = {
+            r: tuple(about.values()) for r, about in self._about.items() if len(about) == len(policy["same_person"])
+        }
         apart, self._must = self._decided(decisions)
         self._clusters = Clusters(
-            len(self._keys), exclusive=exclusive, values=values, apart=apart, max_records=policy["max_records"]
+            len(self._keys),
+            exclusive=exclusive,
+            alike=alike,
+            values=values,
+            apart=apart,
+            max_records=policy["max_records"],
         )
         limit = policy["crowded_above_records"]
         self._crowded = crowded | {token for token, claims in self._claims.items() if len(claims) > limit}
@@ -95,11 +104,15 @@ class _Resolver:
 
     def _read(self, ordered: pl.DataFrame) -> tuple[dict[int, str], dict[int, dict[str, str]]]:
         exclusive, values = {}, defaultdict(dict)
+        attributes = self._policy["same_person"]
         self._core: set[int] = set()
         sources, ones = set(self._policy["one_record_per_source"]), set(self._policy["one_per_person"])
         for_good = set(self._policy["for_good"])
         for key, source, token, kind, attested, start, end, seen in ordered.select(list(COLUMNS)).iter_rows():
             record = self._number[key]
+            if kind in attributes:  # says who a record is about, and joins nobody by itself
+                self._about[record][kind] = token
+                continue
             self._claims[token].append((Claim(record, start, end, seen, source in sources), attested))
             self._kinds[token] = kind
             self._tokens[record].append(token)
@@ -187,7 +200,7 @@ class _Resolver:
         members = {record: find(record) for record in self._core}
         members |= {r: oldest for r, oldest in typed.followed().items() if self._refusal(r, oldest) != KEPT_APART}
         usable = {token: claims for token, claims in self._claims.items() if token not in self._crowded}
-        typed.give_away(usable, members.get, self._policy)
+        typed.give_away(usable, members.get, self._kinds, self._policy["min_sightings"])
         key = self._keys
         return Resolution(
             members={key[record]: key[oldest] for record, oldest in members.items()},

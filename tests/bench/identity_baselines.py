@@ -13,12 +13,11 @@ from itertools import pairwise
 import polars as pl
 
 from pipelines import contracts
-from pipelines.identity.crm_import import changes, crm_links, customer_id
+from pipelines.identity.crm_import import customer_id
 from pipelines.identity.index import IdentityIndex
-from pipelines.identity.map_records import feed
 from pipelines.identity.provisional import join_customers
 from pipelines.privacy.keys import MasterKey
-from pipelines.privacy.tokens import Tokeniser
+from pipelines.privacy.tokens import Tokeniser, token_values
 from pipelines.simulation.identity_world import World
 from tests.bench.identity_evidence import IDENTIFIERS, crm_records, tokens_of
 
@@ -66,7 +65,9 @@ def any_shared_identifier(world: World, contacts: pl.DataFrame, evidence: pl.Dat
 
 
 def crm_exact(world: World, contacts: pl.DataFrame, tokeniser: Tokeniser, key: MasterKey) -> pl.DataFrame:
-    """The product's first import: the CRM's file of the last day, its links, and the order of policy identity."""
+    """The CRM's file of the last day: its verified phones, unionids and member numbers lead to their customer, what two
+    customers hold to neither; a contact goes where the first of the policy's order leads.
+    """
     policy, index = contracts.policy("identity"), IdentityIndex()
     last = world.crm.sort("customer_no", "revision").unique("customer_no", keep="last", maintain_order=True)
     rows = [
@@ -74,8 +75,14 @@ def crm_exact(world: World, contacts: pl.DataFrame, tokeniser: Tokeniser, key: M
         | {"phone_verified": "1" if row["phone_verified"] else "0"}
         for row in last.iter_rows(named=True)
     ]
-    links = crm_links(rows, tokeniser, key)
-    feed(index, changes(links, {}, rule_version=policy["version"], valid_from_us=0))
+    held: dict[str, set[str]] = defaultdict(set)
+    for kind, column in (("phone", "phone"), ("unionid", "unionid"), ("member", "member_number")):
+        given = [row[column] if kind != "phone" or row["phone_verified"] == "1" else None for row in rows]
+        for row, token in zip(rows, token_values([value or None for value in given], kind, tokeniser), strict=True):
+            if token is not None:
+                held[token].add(customer_id(row["customer_no"], key))
+    links = {token: owners.pop() for token, owners in held.items() if len(owners) == 1}
+    index.apply(list(links), list(links.values()))
     tokens = {kind: contacts[column] for kind, column in IDENTIFIERS.values() if column in contacts.columns}
     joined = join_customers(tokens, index, precedence=policy["precedence"], provisional=policy["provisional"])
     ids = [customer_id(row["customer_no"], key) for row in rows]

@@ -112,12 +112,28 @@ def test_89_quiet_days_are_too_few_for_a_new_holder():
 
 
 def test_a_typed_identifier_goes_to_one_customer_from_the_second_sighting_on():
-    once = resolve(rows(("crm1", "m1"), ("s1", "m1? e1?")), [], POLICY)
-    twice = resolve(rows(("crm1", "m1"), ("s1", "m1? e1?*2")), [], POLICY)
-    torn = resolve(rows(("crm1", "m1"), ("crm2", "m2"), ("s1", "m1? e1?*2"), ("s2", "m2? e1?")), [], POLICY)
-    assert "e1" not in once.timelines
-    assert owners(twice, "e1") == [("crm1", None, None)]
-    assert owners(torn, "e1") == [(None, None, None)]  # typed for two customers: it says nothing of either
+    once = resolve(rows(("crm1", "m1"), ("s1", "m1? p1?")), [], POLICY)
+    twice = resolve(rows(("crm1", "m1"), ("s1", "m1? p1?*2")), [], POLICY)
+    torn = resolve(rows(("crm1", "m1"), ("crm2", "m2"), ("s1", "m1? p1?*2"), ("s2", "m2? p1?")), [], POLICY)
+    assert "p1" not in once.timelines
+    assert owners(twice, "p1") == [("crm1", None, None)]
+    assert owners(torn, "p1") == [(None, None, None)]  # typed for two customers: it says nothing of either
+
+
+def test_a_browsers_number_goes_to_whoever_says_once_who_they_are():
+    found = resolve(rows(("crm1", "p1"), ("s1", "p1? h1?")), [], POLICY)
+    assert owners(found, "h1") == [("crm1", None, None)]
+
+
+def test_one_person_who_registered_twice_is_told_by_name_and_birth_date():
+    same = [("crm1", "p1 N1 B1"), ("crm2", "p1 m2 N1 B1")]
+    assert customers(resolve(rows(*same), [], POLICY)) == grouped("crm1 crm2")
+    twins = [("crm1", "p1 N1 B1"), ("crm2", "p1 m2 N2 B1")]
+    assert customers(resolve(rows(*twins), [], POLICY)) == grouped("crm1 | crm2")
+    nameless = [("crm1", "p1 B1"), ("crm2", "p1 B1")]  # a birth date alone says nothing
+    assert customers(resolve(rows(*nameless), [], POLICY)) == grouped("crm1 | crm2")
+    namesakes = [("crm1", "p1 N1 B1"), ("crm2", "p2 N1 B1")]  # nothing but name and birth date in common
+    assert customers(resolve(rows(*namesakes), [], POLICY)) == grouped("crm1 | crm2")
 
 
 def test_a_clerks_phone_belongs_to_nobody_and_two_forms_are_not_yet_a_clerks():
@@ -166,7 +182,7 @@ def test_the_oldest_record_names_the_customer_whatever_comes_later():
     assert set(before.members.values()) == set(after.members.values()) == {"s1"}
 
 
-TOKENS = [f"{letter}{n}{mark}" for letter in TYPES for n in range(3) for mark in ("", "?")]
+TOKENS = [f"{letter}{n}{mark}" for letter in "peuomnh" for n in range(3) for mark in ("", "?")]
 RECORDS = st.lists(
     st.tuples(st.sampled_from(["crm", "s"]), st.lists(st.sampled_from(TOKENS), min_size=1, max_size=4, unique=True)),
     min_size=1, max_size=12,
