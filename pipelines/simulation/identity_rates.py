@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DAY_US = 86_400_000_000
+#: The rates that make identity hard; the others say what people do.
+_TRAPS = (
+    "family_phone",
+    "shared_email",
+    "shared_device",
+    "twins",
+    "namesakes",
+    "phone_change_a_year",
+    "reissued_to_customer",
+    "early_reissue",
+    "new_wechat_a_year",
+    "duplicate_records",
+    "typing_error",
+    "placeholder",
+    "clerk_phone",
+    "shop_landline",
+    "switchboard",
+)
 
 
 @dataclass(frozen=True)
@@ -91,3 +109,13 @@ class Rates:
     #: Contacts in 24 months: of a registered person, of another (exponential, at least 1).
     contacts_registered: float = 9.0
     contacts_other: float = 2.0
+
+    def harder(self, times: float) -> Rates:
+        """The same world with each trap that many times as frequent, at most half of what it is a share of.
+
+        To see what a resolver does as traps get dense; not a world that any company has.
+
+        >>> Rates().harder(3).twins, Rates().harder(100).twins, Rates().harder(3).registered
+        (0.012, 0.4, 0.82)
+        """
+        return replace(self, **{name: min(0.5, getattr(self, name) * times) for name in _TRAPS})

@@ -96,13 +96,14 @@ def right_ids(rows: pl.DataFrame) -> pl.DataFrame:
 
     An ID belongs to the person of more than half of its identified contacts: so to one person at most, and to nobody
     where two share it evenly. Among the IDs that belong to a person the right one is that with most of this
-    person's contacts; among equals the first by name. A contact without ID is under no right ID.
+    person's contacts; among equals the one with the first of them (items are named in the order of time), so that the
+    names of IDs change nothing. A contact without ID is under no right ID.
     """
     contacts = rows.filter((pl.col("kind") == "contact") & pl.col("identified") & pl.col("named"))
-    cells = contacts.group_by("cluster", "person").len("n")
+    cells = contacts.group_by("cluster", "person").agg(pl.len().alias("n"), pl.col("item").min().alias("first"))
     whole = contacts.group_by("cluster").len("whole")
     owned = cells.join(whole, on="cluster").filter(2 * pl.col("n") > pl.col("whole"))
-    best = owned.sort(["person", "n", "cluster"], descending=[False, True, False]).unique("person", keep="first")
+    best = owned.sort(["person", "n", "first"], descending=[False, True, False]).unique("person", keep="first")
     return best.select("person", "cluster", right=pl.lit(True))
 
 

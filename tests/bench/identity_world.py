@@ -140,13 +140,19 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persons", type=int, default=20_000, help="real persons (default 20,000)")
     parser.add_argument("--seed", type=int, default=DEVELOP_SEED, help=f"default {DEVELOP_SEED}, the seed to tune on")
+    parser.add_argument("--harder", type=float, default=1.0, help="traps that many times as frequent (default 1)")
     parser.add_argument("--out", type=Path, default=Path("build/reports/identity_world.json"))
     args = parser.parse_args(argv)
-    found = token_world(args.seed, args.persons)
+    found = token_world(args.seed, args.persons, rates=Rates().harder(args.harder))
     scores = baseline_scores(found)
-    show(f"{args.persons:,} persons, seed {args.seed}", found, scores)
+    show(f"{args.persons:,} persons, seed {args.seed}, traps × {args.harder:g}", found, scores)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    told = {"seed": args.seed, "persons": args.persons, "composition": composition(found).to_dicts()}
+    told = {
+        "seed": args.seed,
+        "persons": args.persons,
+        "harder": args.harder,
+        "composition": composition(found).to_dicts(),
+    }
     args.out.write_text(json.dumps(told | {"scores": report(scores)}, indent=1, ensure_ascii=False))
     Console().print(f"written to {args.out}")
     return 0

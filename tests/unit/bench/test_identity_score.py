@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.bench.identity_score import score
+from tests.bench.identity_score import held_contacts, score
 
 TRUTH = pl.DataFrame(
     [
@@ -90,6 +90,12 @@ def test_which_id_is_right(said, continuity):
     assert score(TRUTH, said).continuity == pytest.approx(continuity)
 
 
+@pytest.mark.parametrize("names", [("X", "Y"), ("Y", "X")])
+def test_of_two_equal_ids_the_one_with_the_first_contact_is_right(names):
+    early, late = names
+    assert held_contacts(TRUTH, assigned(b1=early, b2=late)).to_list() == ["b1"]
+
+
 def test_an_id_that_reads_like_an_item_is_still_another_cluster():
     truth = TRUTH.filter(pl.col("item").is_in(["a1", "b2"]))
     assert score(truth, assigned(b2="a1")).pairs_said == 0
@@ -162,6 +168,7 @@ def test_bounds_names_and_the_long_way_round(rows, names_of_ids):
     figures = ("pairs_said", "pairs_right", "wrong_merges", "wrong_splits", "identified_contacts")
     assert [getattr(found, name) for name in figures] == [getattr(again, name) for name in figures]
     assert found.continuity == pytest.approx(again.continuity, nan_ok=True)
+    assert set(held_contacts(truth, said)) == set(held_contacts(truth, renamed))
 
 
 @settings(max_examples=40, deadline=None)
