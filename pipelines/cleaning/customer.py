@@ -35,6 +35,10 @@ def join_customer(frame: pl.DataFrame, context: CleaningContext) -> pl.DataFrame
     policy = context.policies["identity"]
     tokens = {kind: frame[column] for kind, column in IDENTIFIERS.values()}
     joined = join_customers(
-        tokens, context.identity, precedence=policy["precedence"], provisional=policy["provisional"]
+        tokens,
+        context.identity,
+        precedence=policy["precedence"],
+        must_agree=policy["must_agree"],
+        provisional=policy["provisional"],
     )
     return frame.hstack(joined)

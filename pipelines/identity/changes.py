@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from pipelines.identity.evidence import customer_id_of
+from pipelines.identity.evidence import ACCOUNTS, NOBODY_AT_ALL, customer_id_of
 from pipelines.identity.resolve import Resolution
 
 LINKS = ("token", "token_type", "stretch", "customer_id", "valid_from_at", "valid_to_at", "link_rule", "evidence")
@@ -59,8 +59,9 @@ def links_of(resolution: Resolution, claims: pl.DataFrame) -> dict[str, list[Lin
         rule = resolution.rules.get(token)
         if rule is None:
             continue
+        nobody = NOBODY_AT_ALL if rule == "shared_by_others" and kind in ACCOUNTS else None
         found[token] = [
-            Link(token, kind, n, owner and customer_id_of(owner), from_us or 0, to_us, rule, evidence)
+            Link(token, kind, n, customer_id_of(owner) if owner else nobody, from_us or 0, to_us, rule, evidence)
             for n, (owner, from_us, to_us) in enumerate(resolution.timelines[token])
         ]
     return found

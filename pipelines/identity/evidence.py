@@ -25,6 +25,10 @@ COLUMNS = {
     "last_seen_at": pl.Int64,
     "sightings": pl.Int64,
 }
+# An account that stands beside many customers is a tool (a test account): whoever else a message of it names is
+# not who wrote it. No link at all would let the next identifier decide.
+NOBODY_AT_ALL = ""
+ACCOUNTS = frozenset(["user_handle"])
 _CODE_HEX = 24
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from pipelines.identity.tenures import Claim, Held, Owned, given_up_us
 
@@ -33,24 +33,31 @@ class Typed:
     def __init__(self, tokens: Mapping[int, Sequence[str]], owned: dict[str, list[Owned]], rules: dict[str, str]):
         self._tokens, self._owned, self._rules = tokens, owned, rules
 
-    def take_from_owner_what_many_share(self, *, others: int) -> None:
+    def take_from_owner_what_many_share(
+        self, claims: Mapping[str, Sequence[tuple[Claim, bool]]], core_of: Callable[[int], int | None], *, others: int
+    ) -> None:
         """A token that stands beside the identifiers of `others` customers who are not its owner identifies nobody.
 
-        So a clerk's own phone, typed into the forms of many, brings them neither to the clerk nor together.
+        So a clerk's own phone, typed into the forms of many, brings them neither to the clerk nor together; a
+        switchboard that many gave as their number leads to none of them, and an agent's test account neither.
         """
         beside: dict[str, set[int]] = defaultdict(set)
         for carried in self._tokens.values():
             owners = {token: self._owner(token) for token in carried}
             for token, owner in owners.items():
                 beside[token] |= set(owners.values()) - {owner, None}
-        for token, strangers in beside.items():
-            if token in self._owned and len(strangers) >= others:
+        for token, of_token in claims.items():
+            typed_by = {core_of(claim.record) for claim, vouched in of_token if not vouched}
+            strangers = (beside.get(token, set()) | typed_by) - {None, self._owner(token)}
+            if len(strangers) >= others:
                 self._owned[token], self._rules[token] = NOBODY, "shared_by_others"
 
-    def followed(self) -> dict[int, int]:
-        """Record → the customer that all its owned tokens agree on."""
+    def followed(self, tools: Container[str]) -> dict[int, int]:
+        """Record → the customer that all its owned tokens agree on; nobody where one of `tools` stands among them."""
         found = {}
         for record, carried in self._tokens.items():
+            if any(token in tools for token in carried):
+                continue
             owners = {self._owner(token) for token in carried} - {None}
             if len(owners) == 1:
                 found[record] = owners.pop()

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from pipelines.identity.evidence import NOBODY_AT_ALL
 from pipelines.identity.index import IdentityIndex
 
 _PREFIX = "p_"
 _HEX_DIGITS = 24
+_JOINED = {"customer_id": pl.String, "identity_status": pl.String}
 _BEST = pl.coalesce(pl.all()).alias("customer_id")
 _NAME = pl.lit(_PREFIX) + pl.col("customer_id").str.tail(32).str.head(_HEX_DIGITS)
 
@@ -32,27 +34,51 @@ def _no_links(rows: int) -> pl.Series:
 
 
 def join_customers(
-    tokens: Mapping[str, pl.Series], index: IdentityIndex, *, precedence: list[str], provisional: list[str]
+    tokens: Mapping[str, pl.Series],
+    index: IdentityIndex,
+    *,
+    precedence: list[str],
+    must_agree: list[str],
+    provisional: list[str],
 ) -> pl.DataFrame:
     """customer_id and identity_status (linked, provisional, anonymous) of each row.
 
-    The first identifier of `precedence` that has a link decides.
+    The first identifier of `precedence` that has a link decides. Nobody's are a row whose deciding link leads to nobody
+    (``""``: an account that is a tool), and one where two of `must_agree`, the last of the precedence, lead apart.
 
     >>> index = IdentityIndex()
-    >>> index.apply(["ph1_" + "0" * 32], ["c_1"])
-    >>> phones = pl.Series(["ph1_" + "0" * 32, "ph1_" + "1" * 32, None], dtype=pl.String)
-    >>> join_customers({"phone": phones}, index, precedence=["phone"], provisional=["phone"]).rows()
-    [('c_1', 'linked'), ('p_111111111111111111111111', 'provisional'), (None, 'anonymous')]
+    >>> index.apply(["ph1_" + "0" * 32, "mb1_" + "0" * 32], ["c_1", "c_2"])
+    >>> tokens = {"phone": pl.Series(["ph1_" + "0" * 32, "ph1_" + "1" * 32, None, "ph1_" + "0" * 32]),
+    ...           "member": pl.Series([None, None, None, "mb1_" + "0" * 32])}
+    >>> order = ["phone", "member"]
+    >>> join_customers(tokens, index, precedence=order, must_agree=order, provisional=["phone"]).rows()
+    [('c_1', 'linked'), ('p_111111111111111111111111', 'provisional'), (None, 'anonymous'), (None, 'anonymous')]
     """
     rows = len(next(iter(tokens.values())))
-    asked = [tokens[kind] for kind in precedence if kind in tokens and tokens[kind].null_count() < rows]
+    kinds = [kind for kind in precedence if kind in tokens and tokens[kind].null_count() < rows]
     # One look-up for all kinds: asked one by one, a batch of 450 paid more for the calls than for the tokens.
-    found = index.lookup(pl.concat(asked)) if asked else pl.Series([], dtype=pl.String)
-    links = [found.slice(at * rows, rows).alias(str(at)) for at in range(len(asked))]
-    linked = pl.DataFrame(links).select(_BEST).to_series() if links else _no_links(rows)
-    frame = pl.DataFrame({"linked": linked, "named": provisional_id(tokens, provisional)})
-    status = [
-        "linked" if link is not None else "provisional" if name is not None else "anonymous"
-        for link, name in zip(frame["linked"], frame["named"], strict=True)
-    ]
-    return frame.select(_BEST).hstack([pl.Series("identity_status", status, dtype=pl.String)])
+    found = index.lookup(pl.concat([tokens[kind] for kind in kinds])) if kinds else pl.Series([], dtype=pl.String)
+    links = {kind: found.slice(at * rows, rows).alias(kind) for at, kind in enumerate(kinds)}
+    linked = pl.DataFrame(list(links.values())).select(_BEST).to_series() if links else _no_links(rows)
+    if torn := _torn(links, must_agree):
+        linked = linked.scatter(torn, NOBODY_AT_ALL)
+    named = provisional_id(tokens, provisional)
+    status, ids = [], []
+    for link, name in zip(linked, named, strict=True):
+        status.append("linked" if link else "anonymous" if link is not None or name is None else "provisional")
+        ids.append(link or (name if link is None else None))
+    return pl.DataFrame({"customer_id": ids, "identity_status": status}, schema=_JOINED)
+
+
+def _torn(links: Mapping[str, pl.Series], must_agree: list[str]) -> list[int]:
+    """Rows in which two of the identifiers that must agree lead to two customers, and no better one decides."""
+    told = [owners for kind, owners in links.items() if kind in must_agree]
+    better = [owners for kind, owners in links.items() if kind not in must_agree]
+    if len(told) < 2:
+        return []
+    torn = []
+    for row, owners in enumerate(zip(*told, strict=True)):
+        distinct = set(owners) - {None}
+        if len(distinct) > 1 and all(owner[row] is None for owner in better):
+            torn.append(row)
+    return torn

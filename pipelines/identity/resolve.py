@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from pipelines.identity.clusters import KEPT_APART, Clusters
-from pipelines.identity.evidence import COLUMNS
+from pipelines.identity.evidence import ACCOUNTS, COLUMNS
 from pipelines.identity.ownership import NOBODY, Typed, owners_of
 from pipelines.identity.tenures import Claim, Owned, tenures, timeline
 
@@ -118,8 +118,8 @@ class _Resolver:
             self._tokens[record].append(token)
             if source in sources:
                 exclusive[record] = source
-            if attested and kind in ones:
-                values[record][kind] = token
+            if attested and (of := f"{kind}@{source}" if f"{kind}@{source}" in ones else kind) in ones:
+                values[record][of] = token
             if source in sources or (attested and kind in for_good):
                 self._core.add(record)
         return exclusive, values
@@ -196,10 +196,12 @@ class _Resolver:
         owned, rules = self._attested_owners()
         find, records = self._clusters.find, range(len(self._keys))
         typed = Typed({r: self._tokens[r] for r in records if r not in self._core}, owned, rules)
-        typed.take_from_owner_what_many_share(others=self._policy["shared_by_others"])
-        members = {record: find(record) for record in self._core}
-        members |= {r: oldest for r, oldest in typed.followed().items() if self._refusal(r, oldest) != KEPT_APART}
         usable = {token: claims for token, claims in self._claims.items() if token not in self._crowded}
+        members = {record: find(record) for record in self._core}
+        typed.take_from_owner_what_many_share(usable, members.get, others=self._policy["shared_by_others"])
+        tools = {t for t, rule in rules.items() if rule == "shared_by_others" and self._kinds[t] in ACCOUNTS}
+        followed = typed.followed(tools).items()
+        members |= {record: oldest for record, oldest in followed if self._refusal(record, oldest) != KEPT_APART}
         typed.give_away(usable, members.get, self._kinds, self._policy["min_sightings"])
         key = self._keys
         return Resolution(

@@ -9,6 +9,8 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipelines.identity.evidence import NOBODY_AT_ALL
+
 NEEDED = (
     "raw_topic", "raw_partition", "raw_offset", "attempt", "event_id", "channel", "account", "source_message_id",
     "source_revision", "kind", "sender_role", "session_id", "customer_id", "identity_status", "occurred_at",
@@ -67,8 +69,9 @@ def provisional_name(order: Sequence[str]) -> Column:
 def under_current_customer(rows: DataFrame, links: DataFrame, identity: Mapping[str, Any]) -> DataFrame:
     """``customer_id`` and ``identity_status`` by today's links; ``identity`` is the policy of that name.
 
-    The first identifier of the precedence that was somebody's when the row occurred decides: a phone number of two
-    holders in turn leads to the one of that day. Where none was, but the log knows one of them, the row falls back to
+    The first identifier of the precedence that was somebody's when the row occurred decides, as in
+    ``pipelines.identity.provisional.join_customers``: a phone number of two holders in turn leads to the one of that
+    day. Where none was, but the log knows one of them, the row falls back to
     its provisional name. Where the log knows none of the row's tokens, the row says who it is: the stream reads the map
     as it changes and may be ahead of the lake by some seconds.
     """
@@ -83,18 +86,32 @@ def under_current_customer(rows: DataFrame, links: DataFrame, identity: Mapping[
     each = sets.select("_who", F.explode(F.array(*ranked)).alias("t")).select("_who", "t.rank", "t.token")
     found = each.join(newest_links(links), on="token", how="inner")
     by_rank = F.sort_array(F.collect_list(F.struct("rank", "stretches")))
-    known = found.groupBy("_who").agg(F.flatten(F.transform(by_rank, lambda one: one["stretches"])).alias("_stretches"))
+    known = found.groupBy("_who").agg(F.flatten(F.transform(by_rank, _with_rank)).alias("_stretches"))
     joined = marked.join(known, on="_who", how="left")
     unlinked = F.col("_stretches").isNotNull() & (F.col("identity_status") == "linked")
-    status = F.when(F.col("_linked").isNotNull(), "linked").when(unlinked, "provisional")
+    tool = F.col("_linked") == NOBODY_AT_ALL
+    status = F.when(tool, "anonymous").when(F.col("_linked").isNotNull(), "linked").when(unlinked, "provisional")
     own = F.when(unlinked, provisional_name(order)).otherwise(F.col("customer_id"))
     return (
-        joined.withColumn("_linked", F.get(F.filter("_stretches", _somebodys), 0)["linked_customer_id"])
+        joined.withColumn("_linked", _decided(precedence.index(identity["must_agree"][0])))
         .withColumn("_own", own)
         .withColumn("identity_status", F.coalesce(status, "identity_status"))
-        .withColumn("customer_id", F.coalesce("_linked", "_own"))
+        .withColumn("customer_id", F.when(~F.coalesce(tool, F.lit(False)), F.coalesce("_linked", "_own")))
         .drop("_who", "_linked", "_own", "_stretches", *tokens)
     )
+
+
+def _with_rank(one: Column) -> Column:
+    return F.transform(one["stretches"], lambda stretch: stretch.withField("rank", one["rank"]))
+
+
+def _decided(must_agree_from: int) -> Column:
+    """Whose the row is: the first identifier's owner; nobody's where those from that rank on decide and lead apart."""
+    owned = F.filter("_stretches", _somebodys)
+    first = F.get(owned, 0)
+    torn = F.size(F.array_distinct(F.transform(owned, lambda stretch: stretch["linked_customer_id"]))) > 1
+    torn = torn & (first["rank"] >= must_agree_from)
+    return F.when(torn, NOBODY_AT_ALL).otherwise(first["linked_customer_id"])
 
 
 def _somebodys(stretch: Column) -> Column:

@@ -84,7 +84,9 @@ def crm_exact(world: World, contacts: pl.DataFrame, tokeniser: Tokeniser, key: M
     links = {token: owners.pop() for token, owners in held.items() if len(owners) == 1}
     index.apply(list(links), list(links.values()))
     tokens = {kind: contacts[column] for kind, column in IDENTIFIERS.values() if column in contacts.columns}
-    joined = join_customers(tokens, index, precedence=policy["precedence"], provisional=policy["provisional"])
+    joined = join_customers(
+        tokens, index, precedence=policy["precedence"], must_agree=[], provisional=policy["provisional"]
+    )
     ids = [customer_id(row["customer_no"], key) for row in rows]
     of_records = pl.DataFrame({"item": last["customer_no"], "customer_id": ids})
     return pl.concat([pl.DataFrame({"item": contacts["contact_id"], "customer_id": joined["customer_id"]}), of_records])

@@ -135,12 +135,18 @@ def tokens_of(contacts: pl.DataFrame, order: list[str]) -> pl.DataFrame:
 
 
 def assigned_by_owners(
-    contacts: pl.DataFrame, owners: pl.DataFrame, *, precedence: list[str], provisional: list[str]
+    contacts: pl.DataFrame,
+    owners: pl.DataFrame,
+    *,
+    precedence: list[str],
+    provisional: list[str],
+    must_agree: int = 0,
 ) -> pl.DataFrame:
     """item, customer_id of each contact under a resolver's result, as the stream would join it.
 
     `owners` has token, customer_id (NULL: shared, links nobody), valid_from_at, valid_to_at (NULL: open; not included).
-    The first type of `precedence` whose token has an owner when the contact happened decides. A contact none of whose
+    The first type of `precedence` whose token has an owner when the contact happened decides; where it is one of the
+    last `must_agree` types and another of them has another owner, the contact is left out. A contact none of whose
     tokens is owned then is named after its best token (`provisional`) that no row of `owners` mentions; a token that
     has an owner at other times, or is shared, names nobody, and such a contact is left out.
     """
@@ -148,7 +154,12 @@ def assigned_by_owners(
     opened = pl.col("valid_from_at").is_null() | (pl.col("valid_from_at") <= pl.col("occurred_at"))
     not_closed = pl.col("valid_to_at").is_null() | (pl.col("valid_to_at") > pl.col("occurred_at"))
     owned = long.join(owners, on="token").filter(opened & not_closed & pl.col("customer_id").is_not_null())
-    linked = owned.sort("rank").unique("item", keep="first", maintain_order=True).select("item", "customer_id")
-    rest = tokens_of(contacts, provisional).join(linked, on="item", how="anti").join(owners, on="token", how="anti")
+    first = owned.sort("rank").unique("item", keep="first", maintain_order=True)
+    apart = owned.group_by("item").agg(pl.col("customer_id").n_unique() > 1, pl.col("rank").min())
+    torn = apart.filter("customer_id", pl.col("rank") >= len(precedence) - must_agree).select("item")
+    decided = first.join(torn, on="item", how="anti").select("item", "customer_id")
+    decided = pl.concat([decided, torn.select("item", customer_id=pl.lit(""))])
+    linked = decided.filter(pl.col("customer_id") != "")  # an account that is a tool: the contact is nobody's
+    rest = tokens_of(contacts, provisional).join(decided, on="item", how="anti").join(owners, on="token", how="anti")
     named = rest.sort("rank").unique("item", keep="first", maintain_order=True)
     return pl.concat([linked, named.select("item", customer_id="p_" + pl.col("token").str.tail(32).str.head(24))])

@@ -75,7 +75,7 @@ def score_resolution(found: TokenWorld, owners: pl.DataFrame, of_records: pl.Dat
     """
     policy = contracts.policy("identity")
     orders = {name: policy[name] for name in ("precedence", "provisional")}
-    contacts = assigned_by_owners(found.contacts, owners, **orders)
+    contacts = assigned_by_owners(found.contacts, owners, **orders, must_agree=len(policy["must_agree"]))
     records = crm_records(found.world, found.key).join(of_records, on="record_key").select("item", "customer_id")
     return score(found.truth, pl.concat([contacts, records]))
 

@@ -83,7 +83,9 @@ def test_precedence_decides_and_only_the_first_hit_counts():
         "unionid": pl.Series([token(1, "un1_"), None, token(9, "un1_"), None, None], dtype=pl.String),
         "phone": pl.Series([token(2), token(2), token(2), token(3), None], dtype=pl.String),
     }
-    joined = join_customers(tokens_by_kind, index, precedence=["unionid", "phone"], provisional=["unionid", "phone"])
+    joined = join_customers(
+        tokens_by_kind, index, precedence=["unionid", "phone"], must_agree=["phone"], provisional=["unionid", "phone"]
+    )
     assert joined["customer_id"].to_list() == ["c_union", "c_phone", "c_phone", "p_" + "0" * 24, None]
     assert joined["identity_status"].to_list() == ["linked", "linked", "linked", "provisional", "anonymous"]
 

@@ -11,18 +11,14 @@ from hypothesis import strategies as st
 
 from pipelines import contracts
 from pipelines.identity import evidence
+from pipelines.identity.changes import links_of
 from pipelines.identity.resolve import DAY_US, Decision, Resolution, resolve
 
 POLICY = contracts.policy("identity")["resolution"]
 TYPES = {
-    "p": "phone",
-    "e": "email",
-    "u": "unionid",
-    "o": "openid",
-    "m": "member",
-    "n": "national_id",
-    "h": "user_handle",
-}
+    "p": "phone", "e": "email", "u": "unionid", "o": "openid", "m": "member", "n": "national_id", "h": "user_handle",
+    "N": "person_name", "B": "birth_date",
+}  # fmt: skip
 
 
 def rows(*records: tuple) -> pl.DataFrame:
@@ -244,3 +240,18 @@ def test_a_number_the_crm_gave_up_is_nobodys_until_it_has_a_new_holder():
     assert owners(resolve(changed, [], POLICY), "p1") == [("crm1", None, 50)]
     seen_since = rows(("crm1", "u1 p1@0-50 p2@50-"), ("s1", "u1@20-60 p1@20-60"))
     assert owners(resolve(seen_since, [], POLICY), "p1") == [("crm1", None, None)]  # the app still proves it
+
+
+def test_a_number_that_many_gave_as_theirs_is_nobodys_even_if_one_has_it_verified():
+    typed = [(f"crm{n}", f"m{n} p1?") for n in range(POLICY["shared_by_others"])]
+    assert owners(resolve(rows(("crm9", "p1"), *typed[1:]), [], POLICY), "p1") == [("crm9", None, None)]
+    assert owners(resolve(rows(("crm9", "p1"), *typed), [], POLICY), "p1") == [(None, None, None)]
+
+
+def test_an_account_beside_many_members_is_a_tool():
+    members = [(f"crm{n}", f"m{n}") for n in range(3)]
+    forms = [(f"s{n}", f"m{n}? h9?") for n in range(3)]
+    found = resolve(rows(*members, *forms), [], POLICY)
+    assert (owners(found, "h9"), found.rules["h9"]) == ([(None, None, None)], "shared_by_others")
+    [link] = links_of(found, rows(*members, *forms))["h9"]
+    assert link.customer_id == evidence.NOBODY_AT_ALL
