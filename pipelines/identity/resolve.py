@@ -16,7 +16,7 @@ import polars as pl
 from pipelines.identity.clusters import KEPT_APART, Clusters
 from pipelines.identity.evidence import ACCOUNTS, COLUMNS
 from pipelines.identity.ownership import NOBODY, Typed, owners_of
-from pipelines.identity.tenures import Claim, Owned, tenures, timeline
+from pipelines.identity.tenures import Claim, Owned, lapsing, tenures, timeline
 
 DAY_US = 86_400_000_000
 
@@ -175,7 +175,9 @@ class _Resolver:
 
     def _join_tenures(self, token: str) -> None:
         """All holders of a tenure become one, or none of them where any two may not: then the identifier is shared."""
-        for tenure in tenures(self._attested_cores(token), quiet_us=self._policy["quiet_days"] * DAY_US):
+        lasts_us = self._policy["verified_for_days"] * DAY_US
+        claims = [lapsing(claim, lasts_us) for claim in self._attested_cores(token)]
+        for tenure in tenures(claims, quiet_us=self._policy["quiet_days"] * DAY_US):
             roots = sorted({self._clusters.find(claim.record) for claim in tenure})
             if len(roots) > self._policy["max_holders"]:
                 self._conflicts.append(Conflict(token, self._keys[roots[0]], self._keys[roots[1]], "too_many_holders"))

@@ -44,6 +44,19 @@ def tenures(claims: Iterable[Claim], *, quiet_us: int) -> list[list[Claim]]:
     return found
 
 
+def lapsing(claim: Claim, lasts_us: int) -> Claim:
+    """A register's claim as far as it proves who holds the identifier: its check is `lasts_us` old at most.
+
+    A CRM goes on listing a number that was checked years ago and has changed hands since.
+
+    >>> lapsing(Claim(1, 100, None, of_register=True), 50).end_us, lapsing(Claim(1, 100, None), 50).end_us
+    (150, None)
+    """
+    if not claim.of_register or (claim.end_us is not None and claim.end_us <= claim.start_us + lasts_us):
+        return claim
+    return claim._replace(end_us=claim.start_us + lasts_us)
+
+
 class Owned(NamedTuple):
     """One stretch of an identifier's life: whose it was, from when to when (None: without end that way)."""
 
