@@ -188,3 +188,35 @@ def certificate(erasure_id: str, who: Person, lines: Iterable[Line], **facts: st
     counts = {name: len(values) for name, values in who.selection().items()}
     complete = all(line["after"] == 0 for line in stores)
     return {"erasure_id": erasure_id, **facts, "counts": counts, **hashes, "stores": stores, "complete": complete}
+
+
+def tokens_of(links: pl.DataFrame, customer_id: str) -> set[str]:
+    """Tokens that belong to a customer by the newest link of each (`silver.identity_links`).
+
+    >>> links = pl.DataFrame({"token": ["ph1_1", "ph1_1", "ph1_2", "ph1_3", "ph1_3"],
+    ...     "customer_id": ["c_1", "c_2", "c_1", "c_1", None], "valid_from_at": [1, 2, 1, 1, 2]})
+    >>> tokens_of(links, "c_1")  # the first went to another customer, the third was taken back
+    {'ph1_2'}
+    """
+    newest = links.sort("valid_from_at", maintain_order=True).group_by("token", maintain_order=True).last()
+    return set(newest.filter(pl.col("customer_id") == customer_id)["token"])
+
+
+def own_tokens(tables: Iterable[pl.DataFrame], who: Person) -> set[str]:
+    """Identifiers that stand in rows of the person and in nobody else's: unlinked so far, but theirs.
+
+    >>> rows = pl.DataFrame({"customer_id": ["c_1", "c_1", "c_2"], "openid_token": ["op1_1", "op1_2", "op1_2"]})
+    >>> own_tokens([rows], Person(frozenset(), frozenset({"c_1"})))  # op1_2 is a device two customers share
+    {'op1_1'}
+    """
+    theirs, others = set(), set()
+    for rows in tables:
+        if "customer_id" not in rows.columns:
+            continue
+        columns = [name for name in rows.columns if name.endswith(IDENTIFIER)]
+        known = rows.filter(pl.col("customer_id").is_not_null())
+        mine = known["customer_id"].is_in(list(who.customer_ids))
+        for name in columns:
+            theirs.update(known.filter(mine)[name].drop_nulls())
+            others.update(known.filter(~mine)[name].drop_nulls())
+    return theirs - others
