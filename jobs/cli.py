@@ -38,6 +38,7 @@ COMMANDS: dict[str, Mounted] = {
     "rejects": Mounted("jobs.ops.rejects", "Look at rejected messages and send them again."),
     "history": Mounted("jobs.ops.history", "One customer's contacts over all channels."),
     "vault": Mounted("jobs.ops.vault", "Open a token's personal value, by role and with a reason."),
+    "erase": Mounted("jobs.ops.erase", "Erase a person from every store, with a certificate."),
     "keys": Mounted("jobs.ops.keys", "Versions of the master key: rotate without a stop, status, retire."),
     "audit": Mounted("jobs.ops.audit", "Who looked at what; prove that nobody changed it."),
 }

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 from infra.stack import jars, keys
 from infra.stack.files import PRIVATE, private_folder, write_atomic, write_if_changed
@@ -180,6 +181,12 @@ def _install(settings: Settings, base: Path) -> None:
             "Set KEFULAKE_DATABASE_URL=mysql+pymysql://user:password@host/database to use a server of your own."
         )
     draft.rename(data_folder(settings))
+
+
+def root_url(settings: Settings, database: str = DATABASE) -> str:
+    """SQLAlchemy URL of the administrator, through the socket of the own server."""
+    password = quote(keys.ensure_password(settings, ROOT_PASSWORD), safe="")
+    return f"mysql+pymysql://root:{password}@localhost/{database}?unix_socket={_socket(settings)}"
 
 
 def command(settings: Settings) -> list[str]:

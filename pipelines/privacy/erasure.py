@@ -8,6 +8,7 @@ somebody else's row: the number in it is a token whose data key is gone.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -178,8 +179,6 @@ def certificate(erasure_id: str, who: Person, lines: Iterable[Line], **facts: st
 
     `complete` is true when no store holds a row of the person any more.
     """
-    import hashlib
-
     stores = [vars(line) for line in lines]
     hashes = {
         f"{name}_sha256": hashlib.sha256("\n".join(values).encode()).hexdigest()

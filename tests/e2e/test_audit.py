@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from urllib.parse import quote
 
 import pytest
 from sqlalchemy import text
@@ -36,8 +35,7 @@ _COLUMNS = "acted_at, actor, actor_role, act, act_subject, reason, act_detail, k
 @pytest.fixture
 def root(stack):
     """Who owns the server: may change what nobody else may."""
-    password = quote((stack.keys / f"{mariadb.ROOT_PASSWORD}.password").read_text().strip(), safe="")
-    engine = connect(f"mysql+pymysql://root:{password}@localhost/{AUDIT_DATABASE}?unix_socket={mariadb._socket(stack)}")
+    engine = connect(mariadb.root_url(stack, AUDIT_DATABASE))
     yield engine
     engine.dispose()
 

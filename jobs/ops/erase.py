@@ -1,0 +1,157 @@
+"""`kefulake erase`: a person out of every store, with a certificate of what was there and what is left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+from deltalake import DeltaTable
+from rich.console import Console
+from rich.table import Table
+
+from infra.stack import flink_jobs
+from infra.stack.files import PRIVATE, write_atomic, write_json
+from infra.stack.settings import Settings
+from jobs.ops import erasure_stores as stores
+from jobs.ops.auditing import login, write_down
+from jobs.ops.flush import JOB, flush
+from pipelines import contracts
+from pipelines.io import vault_table, vault_topic
+from pipelines.io.erasure_errands import COMMANDS, Command
+from pipelines.privacy.erasure import Line, Person, certificate, own_tokens, person, reach, spellings, tokens_of
+from pipelines.privacy.keys import MasterKey
+from pipelines.privacy.tokens import kind_of
+
+VAULT, LINKS = "identity.vault", "silver.identity_links"
+REPORT = "build/reports/erasure.json"
+Tell = Callable[[str], None]
+
+
+def command(
+    customer: Annotated[str | None, typer.Argument(help="Coded customer ID whose links name the tokens.")] = None,
+    tokens: Annotated[Path | None, typer.Option(exists=True, help="File with one token a line, instead.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; it is written into the audit log.")] = ...,
+    role: Annotated[str, typer.Option(envvar="KEFULAKE_ROLE", help="Role you act in.")] = "privacy_officer",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: it cannot be undone.")] = False,
+) -> None:
+    """Destroy the data keys of a person's tokens and remove their rows and records from every store. For good.
+
+    Raw records of everybody that all readers have passed are deleted from Kafka with theirs; the lake keeps the
+    others'. Interrupted, run it again: what is gone stays gone. Exit code 1 when something of the person is left.
+    """
+    if (customer is None) == (tokens is None):
+        raise typer.BadParameter("name the person by CUSTOMER or by --tokens, one of them")
+    settings, console = Settings.load(), Console(highlight=False)
+    named = set(tokens.read_text(encoding="utf-8").split()) if tokens else linked_tokens(settings, customer)
+    if not named:
+        raise typer.BadParameter(f"no token is linked to {customer}; name the person by --tokens")
+    who = person(named, [customer] if customer else [])
+    if not yes:
+        typer.confirm(f"Erase the person of {len(named)} tokens from every store? It cannot be undone", abort=True)
+    with vault_topic.locked(settings.keys), console.status("") as line:
+        made = erase(settings, who, subject=customer or "by tokens", role=role, reason=reason, tell=line.update)
+    print_certificate(made, console)
+    raise typer.Exit(0 if made["complete"] else 1)
+
+
+def linked_tokens(settings: Settings, customer: str) -> set[str]:
+    """Tokens of a customer by the newest link of each; none before the first link was written."""
+    path = settings.table_path(LINKS)
+    if not (path / "_delta_log").exists():
+        return set()
+    columns = ["token", "customer_id", "valid_from_at"]
+    return tokens_of(pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table(columns=columns)), customer)
+
+
+def erase(settings: Settings, who: Person, *, subject: str, role: str, reason: str, tell: Tell) -> dict:
+    """The whole erasure; the certificate, which is also written to ``<home>/erasures`` and hashed into the audit log.
+
+    Raises ErasureFailed, AuditRefused or FlushFailed; done again it goes on where it stopped.
+    """
+    wait_s = contracts.policy("erasure")["wait_s"]
+    erasure_id, began_at = f"e_{uuid.uuid4().hex[:16]}", datetime.now(UTC)
+    write_down(settings, "erase", subject, role=role, reason=reason, detail={"erasure_id": erasure_id})
+    tell("what has been received comes into the tables …")
+    if flink_jobs.running_job(settings, JOB) is not None:
+        flush(settings, wait_s)
+    tell("looking for what is theirs …")
+    who = whole(settings, who)
+    lake, served = stores.count_in_lake(settings, who), stores.count_in_mariadb(settings, who)
+    sealed = len(vault_table.values(settings.table_path(VAULT), who.tokens, MasterKey.load(settings)))
+
+    _, by_key = stores.topics_of_people()
+    left_by_topic = {}
+    for topic in by_key:
+        tell(f"{topic}: their keys go …")
+        left_by_topic[topic] = stores.forget_keys(settings, topic, who.tokens, wait_s)
+    note = stores.erase_in_mariadb(settings, who)
+    tell("Kafka: what all readers have passed goes …")
+    deleted = stores.forget_offsets(settings, wait_s, tell)
+    tell("the tables' writers remove their rows …")
+    told = stores.command_writers(settings, erasure_id, who, wait_s)
+    stores.erase_built_tables(settings, who)
+    taken_back = [Command(erasure_id, name, who).key for name in told]
+    left_by_topic[COMMANDS] = stores.forget_keys(settings, COMMANDS, taken_back, wait_s)
+
+    lines = [Line("vault: data keys", sealed, len(vault_table.values(
+        settings.table_path(VAULT), who.tokens, MasterKey.load(settings))))]  # fmt: skip
+    after = stores.count_in_lake(settings, who)
+    for name, count in lake.items():
+        young = told.get(name, {}).get("young_leavings", 0)
+        files = {key: told[name][key] for key in ("files_deleted", "log_entries_deleted")} if name in told else {}
+        lines.append(Line(f"lake: {name}", count, after[name] + young, "young leavings" if young else "", files))
+    served_after = stores.count_in_mariadb(settings, who)
+    lines += [Line(f"MariaDB: {name}", count, served_after[name], note) for name, count in served.items()]
+    lines += [Line(f"Kafka: {t}", n, 0, "records of everybody, passed by all readers") for t, n in deleted.items()]
+    lines += [Line(f"Kafka: {t}", len(who.tokens), full, f"{empty} removals left") for t, (full, empty) in
+              left_by_topic.items()]  # fmt: skip
+    made = certificate(erasure_id, who, lines, subject=subject, actor=login(), role=role, reason=reason,
+                       began_at=began_at.isoformat(), ended_at=datetime.now(UTC).isoformat())  # fmt: skip
+    return keep(settings, made, role)
+
+
+def whole(settings: Settings, who: Person) -> Person:
+    """The person with their unlinked identifiers, messages and sessions, in every table."""
+    private = contracts.policy("erasure")["private_sessions"]
+    rows = stores.telling_rows(settings)
+    more = person(who.tokens | own_tokens(rows.values(), who))
+    who = replace(who, tokens=more.tokens, customer_ids=who.customer_ids | more.customer_ids)
+    key = MasterKey.load(settings)
+    opened = vault_table.values(settings.table_path(VAULT), who.tokens, key)
+    values = {form for token, value in opened.items() for form in spellings(value, kind_of(token))}
+    found = stores.messages_by_bytes(settings, key, who, values)
+    return reach(replace(who, messages=who.messages | found), rows, private_sessions=private)
+
+
+def keep(settings: Settings, made: dict, role: str) -> dict:
+    """Write the certificate where only its owner reads it, and its hash into the audit log."""
+    text = json.dumps(made, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    path = settings.home / "erasures" / f"{made['erasure_id']}.json"
+    write_atomic(path, text, PRIVATE)
+    detail = {"erasure_id": made["erasure_id"], "certificate_sha256": digest, "complete": made["complete"]}
+    write_down(settings, "erase", made["subject"], role=role, reason=made["reason"], detail=detail)
+    write_json(settings.project_root / REPORT, made)
+    return made | {"path": str(path), "sha256": digest}
+
+
+def print_certificate(made: dict, console: Console) -> None:
+    """Store by store, before and after."""
+    table = Table("store", "before", "after", "note", title=f"Erasure {made['erasure_id']}")
+    for line in made["stores"]:
+        if line["before"] or line["after"]:
+            colour = "[red]" if line["after"] else ""
+            table.add_row(line["store"], f"{line['before']:,}", f"{colour}{line['after']:,}", line["note"])
+    console.print(table)
+    counts = ", ".join(f"{number:,} {name}" for name, number in made["counts"].items())
+    console.print(f"{counts}. Certificate: {made['path']}\nSHA-256 {made['sha256']} (in the audit log as well)")
+    if not made["complete"]:
+        console.print("[red]Not complete:[/] run the same command again; what is gone stays gone.")
