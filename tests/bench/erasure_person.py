@@ -53,8 +53,8 @@ def messages(now: datetime) -> list[tuple[str, bytes]]:
     body = base64.encodebytes(f"{said}。请尽快回复{NAME}".encode()).decode()
     mail = (
         f"From: <{EMAIL}>\nTo: help@example.com\nDate: {at:%a, %d %b %Y %H:%M:%S} +0000\n"
-        "Message-ID: <xm-8@example.org>\nSubject: question\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n"
-        f"Content-Transfer-Encoding: base64\n\n{body}"
+        "Message-ID: <xm-8@example.org>\nSubject: question\nMIME-Version: 1.0\n"
+        f"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n{body}"
     )
     told = [("raw.app", app), ("raw.app", app), ("raw.app", review), ("raw.sms", sms), ("raw.complaint_site", case),
             ("raw.web_chat", turn), ("raw.web_chat", reply)]  # fmt: skip

@@ -31,8 +31,10 @@ def base64_forms(raw: bytes) -> list[bytes]:
     """What of a value's base64 does not depend on its neighbours, when it begins 0, 1 or 2 bytes into a group of three.
 
     >>> [form for form in base64_forms(b"secret") if form in base64.b64encode(b"xy secret z")]
-    [b'c2VjcmV0'] >>> all(any(f in base64.b64encode(b"x" * n + b"secret" + b"y" * 5) for f in base64_forms(b"secret"))
-    for n in range(9)) True
+    [b'c2VjcmV0']
+    >>> around = [base64.b64encode(b"x" * before + b"secret" + b"y" * 5) for before in range(9)]
+    >>> all(any(form in encoded for form in base64_forms(b"secret")) for encoded in around)
+    True
     """
     forms = []
     for before in range(3):
