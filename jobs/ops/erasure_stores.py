@@ -165,7 +165,7 @@ def forget_offsets(settings: Settings, wait_s: float, tell: Callable[[str], None
     deadline = time.monotonic() + wait_s
     with kafka_erasure.hasty(settings.bootstrap, topics):
         low = {source: CommittedLog(settings.bootstrap, [source.topic]).bounds(source)[0] for source in sources}
-        ends = kafka_erasure.roll(settings.bootstrap, sources)
+        ends = kafka_erasure.roll(settings.bootstrap, sources)  # what lies before has to be passed, and goes
         while late := _not_passed(settings, ends):
             tell(f"{len(late)} partitions wait for their readers …")
             if time.monotonic() > deadline:

@@ -14,13 +14,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from confluent_kafka import IsolationLevel, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
-    OffsetSpec,
     ResourceType,
 )  # fmt: skip
 
@@ -36,6 +35,10 @@ _HASTY_COMPACT = _HASTY | {
     "max.compaction.lag.ms": "1",
     "delete.retention.ms": "1",
 }
+
+
+class RollFailed(RuntimeError):
+    """The broker did not take the record that closes a segment; the message names the partitions."""
 
 
 @contextmanager
@@ -79,29 +82,30 @@ def _configure(admin: AdminClient, wanted: Mapping[str, Mapping[str, str | None]
 
 
 def roll(bootstrap: str, sources: Iterable[Source]) -> dict[Source, int]:
-    """Closes the segment each partition writes to; the end of each log behind it. Only under `hasty`."""
-    sources = list(sources)
+    """Closes the segment each partition writes to; where the next one begins. Only under `hasty`.
+
+    The next one begins with the aborted record. Its marker comes later, when the coordinator gets to it.
+    """
+    by_place = {(source.topic, source.partition): source for source in sources}
+    begins: dict[Source, int] = {}
+
+    def placed(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            begins[by_place[message.topic(), message.partition()]] = message.offset()
+
     time.sleep(0.002)  # the segment has to be older than segment.ms
-    producer = Producer(
-        QUIET | {"bootstrap.servers": bootstrap, "transactional.id": f"kefulake-roll-{uuid.uuid4().hex}"}
-    )
+    name = f"kefulake-roll-{uuid.uuid4().hex}"
+    producer = Producer(QUIET | {"bootstrap.servers": bootstrap, "transactional.id": name})
     producer.init_transactions(TIMEOUT_S)
     producer.begin_transaction()
-    for source in sources:
-        producer.produce(source.topic, b"", partition=source.partition)
-    if producer.flush(TIMEOUT_S):
-        raise KafkaException("records of an aborted transaction were not acknowledged")
+    for source in by_place.values():
+        # With a key: a compacted topic takes nothing without.
+        producer.produce(source.topic, None, b"roll", partition=source.partition, on_delivery=placed)
+    producer.flush(TIMEOUT_S)
     producer.abort_transaction(TIMEOUT_S)
-    return ends(bootstrap, sources)
-
-
-def ends(bootstrap: str, sources: Iterable[Source]) -> dict[Source, int]:
-    """High watermark of each partition: what stands in open transactions counts."""
-    sources = list(sources)
-    asked = {source.place: OffsetSpec.latest() for source in sources}
-    found = _admin(bootstrap).list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED)
-    by_place = {(p.topic, p.partition): future.result(TIMEOUT_S).offset for p, future in found.items()}
-    return {source: by_place[source.topic, source.partition] for source in sources}
+    if missing := sorted(set(by_place.values()) - set(begins)):
+        raise RollFailed(f"segments of {', '.join(map(str, missing))} could not be closed; is the broker up?")
+    return begins
 
 
 def sees_nothing_before(bootstrap: str, source: Source, position: int, end: int) -> bool:
@@ -124,7 +128,8 @@ def sees_nothing_before(bootstrap: str, source: Source, position: int, end: int)
 def delete_before(bootstrap: str, offsets: Mapping[Source, int]) -> None:
     """Moves the beginning of each log; the broker then deletes segments that lie before it."""
     places = [TopicPartition(source.topic, source.partition, offset) for source, offset in offsets.items()]
-    for future in _admin(bootstrap).delete_records(places).values():
+    admin = _admin(bootstrap)
+    for future in admin.delete_records(places).values():
         future.result(TIMEOUT_S)
 
 
