@@ -21,6 +21,7 @@ from infra.stack import flink_jobs
 from infra.stack.files import PRIVATE, write_atomic, write_json
 from infra.stack.settings import Settings
 from jobs.ops import erasure_stores as stores
+from jobs.ops import erasure_topics as topics
 from jobs.ops.auditing import login, write_down
 from jobs.ops.flush import JOB, flush
 from pipelines import contracts
@@ -85,37 +86,48 @@ def erase(settings: Settings, who: Person, *, subject: str, role: str, reason: s
     tell("looking for what is theirs …")
     who = whole(settings, who)
     lake, served = stores.count_in_lake(settings, who), stores.count_in_mariadb(settings, who)
-    sealed = len(vault_table.values(settings.table_path(VAULT), who.tokens, MasterKey.load(settings)))
+    sealed = data_keys(settings, who)
 
-    _, by_key = stores.topics_of_people()
+    said = stores.said_by(settings, who)
+    _, by_key = topics.topics_of_people()
     left_by_topic = {}
     for topic in by_key:
         tell(f"{topic}: their keys go …")
-        left_by_topic[topic] = stores.forget_keys(settings, topic, who.tokens, wait_s)
+        left_by_topic[topic] = topics.forget_keys(settings, topic, who.tokens, wait_s)
     note = stores.erase_in_mariadb(settings, who)
     tell("Kafka: what all readers have passed goes …")
-    deleted = stores.forget_offsets(settings, wait_s, tell)
+    deleted = topics.forget_offsets(settings, wait_s, tell)
     tell("the tables' writers remove their rows …")
     told = stores.command_writers(settings, erasure_id, who, wait_s)
     stores.erase_built_tables(settings, who)
+    phrases = stores.erase_phrases(settings, said)
     taken_back = [Command(erasure_id, name, who).key for name in told]
-    left_by_topic[COMMANDS] = stores.forget_keys(settings, COMMANDS, taken_back, wait_s)
+    left_by_topic[COMMANDS] = topics.forget_keys(settings, COMMANDS, taken_back, wait_s)
 
-    lines = [Line("vault: data keys", sealed, len(vault_table.values(
-        settings.table_path(VAULT), who.tokens, MasterKey.load(settings))))]  # fmt: skip
     after = stores.count_in_lake(settings, who)
-    for name, count in lake.items():
-        young = told.get(name, {}).get("young_leavings", 0)
-        files = {key: told[name][key] for key in ("files_deleted", "log_entries_deleted")} if name in told else {}
-        lines.append(Line(f"lake: {name}", count, after[name] + young, "young leavings" if young else "", files))
+    lines = [Line("vault: data keys", sealed, data_keys(settings, who))]
+    lines += [lake_line(name, count, after[name], told.get(name, {})) for name, count in lake.items()]
+    lines.append(Line(f"lake: {', '.join(stores.QUOTING)}", phrases, 0, "phrases that quote them"))
     served_after = stores.count_in_mariadb(settings, who)
     lines += [Line(f"MariaDB: {name}", count, served_after[name], note) for name, count in served.items()]
     lines += [Line(f"Kafka: {t}", n, 0, "records of everybody, passed by all readers") for t, n in deleted.items()]
-    lines += [Line(f"Kafka: {t}", len(who.tokens), full, f"{empty} removals left") for t, (full, empty) in
-              left_by_topic.items()]  # fmt: skip
+    lines += [Line(f"Kafka: {topic}", len(who.tokens), full, f"{empty} removals left")
+              for topic, (full, empty) in left_by_topic.items()]  # fmt: skip
     made = certificate(erasure_id, who, lines, subject=subject, actor=login(), role=role, reason=reason,
                        began_at=began_at.isoformat(), ended_at=datetime.now(UTC).isoformat())  # fmt: skip
     return keep(settings, made, role)
+
+
+def data_keys(settings: Settings, who: Person) -> int:
+    """How many of the person's tokens the vault can open."""
+    return len(vault_table.values(settings.table_path(VAULT), who.tokens, MasterKey.load(settings)))
+
+
+def lake_line(name: str, before: int, after: int, told: dict) -> Line:
+    """A table's line; a file too young to be told from one being written counts as something left."""
+    young = told.get("young_leavings", 0)
+    detail = {key: told[key] for key in ("files_deleted", "log_entries_deleted") if key in told}
+    return Line(f"lake: {name}", before, after + young, f"{young} young leavings" if young else "", detail)
 
 
 def whole(settings: Settings, who: Person) -> Person:

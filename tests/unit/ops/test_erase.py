@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from infra.stack import keys
 from infra.stack.settings import Settings
 from jobs import cli
-from jobs.ops import erase, erasure_stores
+from jobs.ops import erase, erasure_stores, erasure_topics
 from pipelines import contracts
 from pipelines.privacy.erasure import Line, Person, certificate, person
 from pipelines.privacy.keys import MasterKey
@@ -124,7 +124,7 @@ def test_the_certificate_is_private_and_its_hash_is_audited(settings, monkeypatc
 
 def test_every_topic_of_people_is_deleted_by_offset_or_by_key():
     """A compacted topic that is not keyed by token would be left out: whoever adds one has to think of erasure."""
-    by_offset, by_key = erasure_stores.topics_of_people()
+    by_offset, by_key = erasure_topics.topics_of_people()
     feeding = {topic for name in erasure_stores.telling(["tiering"]) for topic in contracts.table(name).topics}
     assert feeding - {*by_offset, *by_key} == set()
     assert {"identity.vault", "identity.map"} <= set(by_key)

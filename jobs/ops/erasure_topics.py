@@ -1,0 +1,102 @@
+"""What an erasure does in Kafka; `jobs.ops.erase` says when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from deltalake import DeltaTable
+
+from infra.stack import kafka
+from infra.stack.settings import Settings
+from jobs.ops.erasure_stores import SERVED, ErasureFailed, telling
+from pipelines import contracts
+from pipelines.io import kafka_erasure, progress
+from pipelines.io.committed_log import CommittedLog, Source
+
+CLEANING_GROUP = "kefulake-clean"
+
+
+def topics_of_people() -> tuple[list[str], list[str]]:
+    """Topics that can hold a person: those whose records go by offset, and the compacted ones keyed by token."""
+    feeding = {topic for name in telling(["tiering"]) for topic in contracts.table(name).topics}
+    by_offset = [name for name in sorted(feeding) if contracts.topic(name).cleanup == "delete"]
+    by_key = [
+        n for n in sorted(feeding) if contracts.topic(n).cleanup == "compact" and contracts.topic(n).key == "token"
+    ]
+    return by_offset, by_key
+
+
+def forget_offsets(settings: Settings, wait_s: float, tell: Callable[[str], None]) -> dict[str, int]:
+    """Delete every record that all readers have passed from the topics that are read once; records deleted by topic.
+
+    Everybody's: the lake has them. Raises ErasureFailed when a reader does not come past in time.
+    """
+    topics, _ = topics_of_people()
+    sources = CommittedLog(settings.bootstrap, topics).sources()
+    deadline = time.monotonic() + wait_s
+    with kafka_erasure.hasty(settings.bootstrap, topics):
+        low = {source: CommittedLog(settings.bootstrap, [source.topic]).bounds(source)[0] for source in sources}
+        ends = kafka_erasure.roll(settings.bootstrap, sources)  # what lies before has to be passed, and goes
+        while late := _not_passed(settings, ends):
+            tell(f"{len(late)} partitions wait for their readers …")
+            if time.monotonic() > deadline:
+                raise ErasureFailed(f"after {wait_s:.0f} s readers have not passed {', '.join(map(str, late))}")
+            time.sleep(1)
+        kafka_erasure.delete_before(settings.bootstrap, ends)
+        while settings.own_kafka and (left := kafka_erasure.segments_before(kafka.data_folder(settings), ends)):
+            tell(f"{len(left)} segments wait for the broker …")
+            if time.monotonic() > deadline:
+                raise ErasureFailed(f"after {wait_s:.0f} s the broker still has {left[0]} and {len(left) - 1} more")
+            time.sleep(0.5)
+    deleted: dict[str, int] = {}
+    for source, end in ends.items():
+        deleted[source.topic] = deleted.get(source.topic, 0) + end - low[source]
+    return deleted
+
+
+def _not_passed(settings: Settings, ends: Mapping[Source, int]) -> list[Source]:
+    """Partitions that a reader still has to read: the tables, the cleaning job, the serving writer."""
+    raw = {name for name, topic in contracts.topics().items() if topic.format == "raw"}
+    job = progress.committed(settings.bootstrap, CLEANING_GROUP, [s.place for s in ends if s.topic in raw])
+    late = set()
+    for name in telling(["tiering"]):
+        fed = [source for source in ends if source.topic in contracts.table(name).topics]
+        if not fed:
+            continue
+        table = DeltaTable(str(settings.table_path(name)))
+        late |= {s for s in fed if (table.transaction_version(s.application) or 0) < ends[s]}
+    for source, end in ends.items():
+        if source.topic in raw and source not in late:
+            position = job.get(str(source), 0)
+            if not kafka_erasure.sees_nothing_before(settings.bootstrap, source, position, end):
+                late.add(source)
+    return sorted(late | _not_served(settings, ends))
+
+
+def _not_served(settings: Settings, ends: Mapping[Source, int]) -> set[Source]:
+    from jobs.services.serving_writer import open_store
+    from pipelines.contracts import policy
+
+    fed = [source for source in ends if source.topic in contracts.table(SERVED).topics]
+    store = open_store(settings, policy("serving") | {"load_data": "never"})
+    known = store.positions([source.application for source in fed])
+    return {source for source in fed if known.get(source.application, 0) < ends[source]}
+
+
+def forget_keys(settings: Settings, topic: str, keys: Iterable[str], wait_s: float) -> tuple[int, int]:
+    """Tombstone and compact until the log holds nothing of these keys; records left with and without a value."""
+    keys, deadline = sorted(keys), time.monotonic() + wait_s
+    if not keys:
+        return 0, 0
+    with kafka_erasure.hasty(settings.bootstrap, [topic], compact=True):
+        kafka_erasure.remove_keys(settings.bootstrap, topic, keys)
+        sources = CommittedLog(settings.bootstrap, [topic]).sources()
+        while True:
+            kafka_erasure.roll(settings.bootstrap, sources)
+            time.sleep(2.5)  # the cleaner looks every 2 s
+            left = kafka_erasure.records_of(settings.bootstrap, topic, keys)
+            if left == (0, 0) or (left[0] == 0 and time.monotonic() > deadline):
+                return left
+            if time.monotonic() > deadline:
+                raise ErasureFailed(f"after {wait_s:.0f} s topic {topic} still holds {left[0]} records of the person")
