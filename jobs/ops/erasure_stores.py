@@ -135,9 +135,7 @@ def erase_phrases(settings: Settings, said: list[str]) -> int:
     for name in QUOTING:
         path = settings.table_path(name)
         if (path / "_delta_log").exists():
-            gone += delta_erasure.erase(
-                path, ["question"], lambda rows: quotes(rows["question"], said, min_letters=least)
-            ).rows_removed
+            gone += delta_erasure.erase(path, ["question"], quoting).rows_removed
     return gone
 
 

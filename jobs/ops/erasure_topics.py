@@ -35,22 +35,22 @@ def forget_offsets(settings: Settings, wait_s: float, tell: Callable[[str], None
     topics, _ = topics_of_people()
     sources = CommittedLog(settings.bootstrap, topics).sources()
     deadline = time.monotonic() + wait_s
-    with kafka_erasure.hasty(settings.bootstrap, topics):
-        low = {source: CommittedLog(settings.bootstrap, [source.topic]).bounds(source)[0] for source in sources}
-        ends = kafka_erasure.roll(settings.bootstrap, sources)  # what lies before has to be passed, and goes
-        while late := _not_passed(settings, ends):
-            tell(f"{len(late)} partitions wait for their readers …")
-            if time.monotonic() > deadline:
-                raise ErasureFailed(f"after {wait_s:.0f} s readers have not passed {', '.join(map(str, late))}")
-            time.sleep(1)
-        kafka_erasure.delete_before(settings.bootstrap, ends)
-        while settings.own_kafka and (left := kafka_erasure.segments_before(kafka.data_folder(settings), ends)):
+    low = {source: CommittedLog(settings.bootstrap, [source.topic]).bounds(source)[0] for source in sources}
+    begins = kafka_erasure.roll(settings.bootstrap, sources)  # what lies before has to be passed, and goes
+    while late := _not_passed(settings, begins):
+        tell(f"{len(late)} partitions wait for their readers …")
+        if time.monotonic() > deadline:
+            raise ErasureFailed(f"after {wait_s:.0f} s readers have not passed {', '.join(map(str, late))}")
+        time.sleep(1)
+    with kafka_erasure.hasty(settings.bootstrap, topics, kafka_erasure.DELETING):
+        kafka_erasure.delete_before(settings.bootstrap, begins)
+        while settings.own_kafka and (left := kafka_erasure.segments_before(kafka.data_folder(settings), begins)):
             tell(f"{len(left)} segments wait for the broker …")
             if time.monotonic() > deadline:
                 raise ErasureFailed(f"after {wait_s:.0f} s the broker still has {left[0]} and {len(left) - 1} more")
             time.sleep(0.5)
     deleted: dict[str, int] = {}
-    for source, end in ends.items():
+    for source, end in begins.items():
         deleted[source.topic] = deleted.get(source.topic, 0) + end - low[source]
     return deleted
 
@@ -89,7 +89,7 @@ def forget_keys(settings: Settings, topic: str, keys: Iterable[str], wait_s: flo
     keys, deadline = sorted(keys), time.monotonic() + wait_s
     if not keys:
         return 0, 0
-    with kafka_erasure.hasty(settings.bootstrap, [topic], compact=True):
+    with kafka_erasure.hasty(settings.bootstrap, [topic], kafka_erasure.COMPACTING):
         kafka_erasure.remove_keys(settings.bootstrap, topic, keys)
         sources = CommittedLog(settings.bootstrap, [topic]).sources()
         while True:

@@ -28,13 +28,14 @@ from pipelines.io.publisher import publish
 from pipelines.io.vault_topic import records
 
 TIMEOUT_S = 30.0
-# What a topic has while an erasure waits for it: a new segment with the next append, cleaned as soon as it is closed.
-_HASTY = {"segment.ms": "1", "file.delete.delay.ms": "100"}
-_HASTY_COMPACT = _HASTY | {
-    "min.cleanable.dirty.ratio": "0.0001",
-    "max.compaction.lag.ms": "1",
-    "delete.retention.ms": "1",
-}
+_SETTLES_S = 0.2  # from the controller, which takes a setting, to the logs, which follow it
+_ROLL = {"segment.ms": "1"}
+# What a topic has while an erasure waits for it: deleted and cleaned at once.
+DELETING = {"file.delete.delay.ms": "100"}
+COMPACTING = DELETING | {
+    "min.cleanable.dirty.ratio": "0.0001", "max.compaction.lag.ms": "1", "delete.retention.ms": "1",
+}  # fmt: skip
+_SET_FOR_TOPIC = 1  # ConfigSource.DYNAMIC_TOPIC_CONFIG
 
 
 class RollFailed(RuntimeError):
@@ -42,9 +43,8 @@ class RollFailed(RuntimeError):
 
 
 @contextmanager
-def hasty(bootstrap: str, topics: Collection[str], *, compact: bool = False) -> Iterator[None]:
-    """Topics that roll and clean at once, and have their own settings again afterwards."""
-    wanted = _HASTY_COMPACT if compact else _HASTY
+def hasty(bootstrap: str, topics: Collection[str], wanted: Mapping[str, str]) -> Iterator[None]:
+    """Topics with these settings, and with their own again afterwards."""
     admin, before = _admin(bootstrap), {}
     described = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic) for topic in topics])
     for resource, future in described.items():
@@ -58,9 +58,6 @@ def hasty(bootstrap: str, topics: Collection[str], *, compact: bool = False) -> 
         yield
     finally:
         _configure(admin, before)
-
-
-_SET_FOR_TOPIC = 1  # ConfigSource.DYNAMIC_TOPIC_CONFIG
 
 
 def _configure(admin: AdminClient, wanted: Mapping[str, Mapping[str, str | None]]) -> None:
@@ -82,9 +79,10 @@ def _configure(admin: AdminClient, wanted: Mapping[str, Mapping[str, str | None]
 
 
 def roll(bootstrap: str, sources: Iterable[Source]) -> dict[Source, int]:
-    """Closes the segment each partition writes to; where the next one begins. Only under `hasty`.
+    """Closes the segment each partition writes to; where the next one begins. Raises RollFailed.
 
-    The next one begins with the aborted record. Its marker comes later, when the coordinator gets to it.
+    The next one begins with the aborted record. Its marker comes later, when the coordinator gets to it. ``segment.ms``
+    is short for a moment only: every append of a busy topic would begin a segment.
     """
     by_place = {(source.topic, source.partition): source for source in sources}
     begins: dict[Source, int] = {}
@@ -93,15 +91,16 @@ def roll(bootstrap: str, sources: Iterable[Source]) -> dict[Source, int]:
         if error is None:
             begins[by_place[message.topic(), message.partition()]] = message.offset()
 
-    time.sleep(0.002)  # the segment has to be older than segment.ms
     name = f"kefulake-roll-{uuid.uuid4().hex}"
     producer = Producer(QUIET | {"bootstrap.servers": bootstrap, "transactional.id": name})
     producer.init_transactions(TIMEOUT_S)
     producer.begin_transaction()
-    for source in by_place.values():
-        # With a key: a compacted topic takes nothing without.
-        producer.produce(source.topic, None, b"roll", partition=source.partition, on_delivery=placed)
-    producer.flush(TIMEOUT_S)
+    with hasty(bootstrap, {topic for topic, _ in by_place}, _ROLL):
+        time.sleep(_SETTLES_S)
+        for source in by_place.values():
+            # With a key: a compacted topic takes nothing without.
+            producer.produce(source.topic, None, b"roll", partition=source.partition, on_delivery=placed)
+        producer.flush(TIMEOUT_S)
     producer.abort_transaction(TIMEOUT_S)
     if missing := sorted(set(by_place.values()) - set(begins)):
         raise RollFailed(f"segments of {', '.join(map(str, missing))} could not be closed; is the broker up?")

@@ -64,12 +64,12 @@ def test_a_quiet_topic_loses_what_was_passed_and_its_readers_see_no_gap(stack, a
     producer.flush(30)
     assert on_disk(stack, topic)  # compressed: found only by who takes batches apart
     sources = CommittedLog(stack.bootstrap, [topic]).sources()
-    with kafka_erasure.hasty(stack.bootstrap, [topic]):
-        ends = kafka_erasure.roll(stack.bootstrap, sources)
-        assert set(ends.values()) == {25}  # where the aborted record stands, the first of its segment
-        for source in sources:
-            assert kafka_erasure.sees_nothing_before(stack.bootstrap, source, 25, 26)
-            assert not kafka_erasure.sees_nothing_before(stack.bootstrap, source, 24, 26)
+    ends = kafka_erasure.roll(stack.bootstrap, sources)
+    assert set(ends.values()) == {25}  # where the aborted record stands, the first of its segment
+    for source in sources:
+        assert kafka_erasure.sees_nothing_before(stack.bootstrap, source, 25, 26)
+        assert not kafka_erasure.sees_nothing_before(stack.bootstrap, source, 24, 26)
+    with kafka_erasure.hasty(stack.bootstrap, [topic], kafka_erasure.DELETING):
         kafka_erasure.delete_before(stack.bootstrap, ends)
         assert until(lambda: not kafka_erasure.segments_before(kafka.data_folder(stack), ends))
     assert not on_disk(stack, topic)
@@ -88,7 +88,7 @@ def test_a_keyed_topic_loses_one_key_with_its_removal_and_keeps_the_others(stack
     publish(stack.bootstrap, topic, [(f"k{n}", f"{SECRET if n == 7 else 'other'} {n}".encode()) for n in range(20)])
     assert on_disk(stack, topic)
     sources = CommittedLog(stack.bootstrap, [topic]).sources()
-    with kafka_erasure.hasty(stack.bootstrap, [topic], compact=True):
+    with kafka_erasure.hasty(stack.bootstrap, [topic], kafka_erasure.COMPACTING):
         kafka_erasure.remove_keys(stack.bootstrap, topic, ["k7"])
 
         def gone() -> bool:
