@@ -31,6 +31,7 @@ from pipelines.privacy.erasure import Line, Person, certificate, own_tokens, per
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.tokens import kind_of
 
+OPEN = ".open.json"
 VAULT, LINKS = "identity.vault", "silver.identity_links"
 REPORT = "build/reports/erasure.json"
 Tell = Callable[[str], None]
@@ -52,11 +53,11 @@ def command(
         raise typer.BadParameter("name the person by CUSTOMER or by --tokens, one of them")
     settings, console = Settings.load(), Console(highlight=False)
     named = set(tokens.read_text(encoding="utf-8").split()) if tokens else linked_tokens(settings, customer)
-    if not named:
+    who = begun(settings, customer, named) or person(named, [customer] if customer else [])
+    if not who.tokens:
         raise typer.BadParameter(f"no token is linked to {customer}; name the person by --tokens")
-    who = person(named, [customer] if customer else [])
     if not yes:
-        typer.confirm(f"Erase the person of {len(named)} tokens from every store? It cannot be undone", abort=True)
+        typer.confirm(f"Erase the person of {len(who.tokens)} tokens from every store? It cannot be undone", abort=True)
     with vault_topic.locked(settings.keys), console.status("") as line:
         made = erase(settings, who, subject=customer or "by tokens", role=role, reason=reason, tell=line.update)
     print_certificate(made, console)
@@ -72,6 +73,22 @@ def linked_tokens(settings: Settings, customer: str) -> set[str]:
     return tokens_of(pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table(columns=columns)), customer)
 
 
+def begun(settings: Settings, customer: str | None, named: set[str]) -> Person | None:
+    """The person of an interrupted erasure: links and data keys may be gone by then, so it was written down."""
+    for path in (settings.home / "erasures").glob(f"*{OPEN}"):
+        told = Person.of(json.loads(path.read_text(encoding="utf-8")))
+        if customer in told.customer_ids or (named and named <= told.tokens):
+            return replace(told, tokens=told.tokens | named)
+    return None
+
+
+def forget_begun(settings: Settings, who: Person) -> None:
+    """What was written down of this person for a second run."""
+    for path in (settings.home / "erasures").glob(f"*{OPEN}"):
+        if Person.of(json.loads(path.read_text(encoding="utf-8"))).tokens <= who.tokens:
+            path.unlink()
+
+
 def erase(settings: Settings, who: Person, *, subject: str, role: str, reason: str, tell: Tell) -> dict:
     """The whole erasure; the certificate, which is also written to ``<home>/erasures`` and hashed into the audit log.
 
@@ -85,6 +102,7 @@ def erase(settings: Settings, who: Person, *, subject: str, role: str, reason: s
         flush(settings, wait_s)
     tell("looking for what is theirs …")
     who = whole(settings, who)
+    write_atomic(settings.home / "erasures" / f"{erasure_id}{OPEN}", json.dumps(who.selection()), PRIVATE)
     lake, served = stores.count_in_lake(settings, who), stores.count_in_mariadb(settings, who)
     sealed = data_keys(settings, who)
 
@@ -115,6 +133,8 @@ def erase(settings: Settings, who: Person, *, subject: str, role: str, reason: s
               for topic, (full, empty) in left_by_topic.items()]  # fmt: skip
     made = certificate(erasure_id, who, lines, subject=subject, actor=login(), role=role, reason=reason,
                        began_at=began_at.isoformat(), ended_at=datetime.now(UTC).isoformat())  # fmt: skip
+    if made["complete"]:
+        forget_begun(settings, who)
     return keep(settings, made, role)
 
 

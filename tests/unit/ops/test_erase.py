@@ -110,6 +110,26 @@ def test_the_whole_person_is_found_by_links_rows_bytes_and_sessions(settings):
     assert erasure_stores.count_in_lake(settings, who)["quarantine.rejects"] == 1
 
 
+def test_an_interrupted_erasure_is_taken_up_although_its_links_are_gone(settings, monkeypatch):
+    """The links went with the first run; what it had found was written down."""
+    before = Person(frozenset({"ph1_1"}), frozenset({"c_1"}), frozenset({"raw.app/0/7"}))
+    (settings.home / "erasures").mkdir()
+    (settings.home / "erasures" / "e_0.open.json").write_text(json.dumps(before.selection()))
+    assert erase.begun(settings, "c_1", set()) == before
+    assert erase.begun(settings, None, {"ph1_1"}) == before
+    assert erase.begun(settings, "c_2", set()) is None
+    assert erase.begun(settings, None, {"ph1_1", "ph1_2"}) is None
+    asked = []
+
+    def began(_, who, **__):
+        asked.append(who)
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(erase, "erase", began)
+    run("c_1", "--reason", WHY, "--yes")
+    assert asked == [before]
+
+
 def test_the_certificate_is_private_and_its_hash_is_audited(settings, monkeypatch):
     noted = []
     monkeypatch.setattr(erase, "write_down", lambda *a, **more: noted.append(more["detail"]))
