@@ -10,6 +10,7 @@ from deltalake import DeltaTable
 from infra.stack import kafka
 from infra.stack.settings import Settings
 from jobs.ops.erasure_stores import SERVED, ErasureFailed, telling
+from jobs.services.serving_writer import open_store
 from pipelines import contracts
 from pipelines.io import kafka_erasure, progress
 from pipelines.io.committed_log import CommittedLog, Source
@@ -55,31 +56,29 @@ def forget_offsets(settings: Settings, wait_s: float, tell: Callable[[str], None
     return deleted
 
 
-def _not_passed(settings: Settings, ends: Mapping[Source, int]) -> list[Source]:
-    """Partitions that a reader still has to read: the tables, the cleaning job, the serving writer."""
-    raw = {name for name, topic in contracts.topics().items() if topic.format == "raw"}
-    job = progress.committed(settings.bootstrap, CLEANING_GROUP, [s.place for s in ends if s.topic in raw])
-    late = set()
+def _not_passed(settings: Settings, begins: Mapping[Source, int]) -> list[Source]:
+    """Partitions that a reader still has to read: the tables, the jobs of policy erasure, the serving writer."""
+    late = set(_not_served(settings, begins))
     for name in telling(["tiering"]):
-        fed = [source for source in ends if source.topic in contracts.table(name).topics]
-        if not fed:
-            continue
-        table = DeltaTable(str(settings.table_path(name)))
-        late |= {s for s in fed if (table.transaction_version(s.application) or 0) < ends[s]}
-    for source, end in ends.items():
-        if source.topic in raw and source not in late:
-            position = job.get(str(source), 0)
-            if not kafka_erasure.sees_nothing_before(settings.bootstrap, source, position, end):
-                late.add(source)
-    return sorted(late | _not_served(settings, ends))
+        fed = [source for source in begins if source.topic in contracts.table(name).topics]
+        if fed:
+            table = DeltaTable(str(settings.table_path(name)))
+            late |= {s for s in fed if (table.transaction_version(s.application) or 0) < begins[s]}
+    raw = {name for name, topic in contracts.topics().items() if topic.format == "raw"}
+    for group in contracts.policy("erasure")["groups"]:
+        positions = progress.committed(settings.bootstrap, group, [source.place for source in begins])
+        for source in set(begins) - late:
+            # The cleaning job reads every raw topic, also where it has committed nothing yet; others what they say.
+            if str(source) in positions or (group == CLEANING_GROUP and source.topic in raw):
+                position = positions.get(str(source), 0)
+                if not kafka_erasure.sees_nothing_before(settings.bootstrap, source, position, begins[source]):
+                    late.add(source)
+    return sorted(late)
 
 
 def _not_served(settings: Settings, ends: Mapping[Source, int]) -> set[Source]:
-    from jobs.services.serving_writer import open_store
-    from pipelines.contracts import policy
-
     fed = [source for source in ends if source.topic in contracts.table(SERVED).topics]
-    store = open_store(settings, policy("serving") | {"load_data": "never"})
+    store = open_store(settings, contracts.policy("serving") | {"load_data": "never"})
     known = store.positions([source.application for source in fed])
     return {source for source in fed if known.get(source.application, 0) < ends[source]}
 
