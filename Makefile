@@ -65,6 +65,10 @@ cleaning-report: setup  ## precision and recall of every cleaning rule against t
 erasure-proof: setup  ## a person in every store before, in none after: erasure_proof.json
 	@$(BIN)/python -m tests.bench.erasure $(ARGS)
 
+.PHONY: rfm-report
+rfm-report: setup  ## value tiers on real orders: customers worked by hand, recognition, next quarter: rfm.json
+	@$(BIN)/python -m tests.bench.rfm_cdnow $(ARGS)
+
 lock: setup  ## resolve requirements.lock again from setup.cfg (needs the network)
 	@PATH="$$PATH:$(BIN)" uv pip compile setup.cfg --extra test -o requirements.lock --python-version 3.11 $(ARGS)
 

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 CLEANING_GROUP = "kefulake-clean"
 # Services that write a status file of the same shape into run/: {"tables": {name: {"state", "error", "lag", …}}}.
-STREAM_SERVICES = {"tiering": "tiering.json", "serving writer": "serving_writer.json"}
+STREAM_SERVICES = {
+    "tiering": "tiering.json",
+    "serving writer": "serving_writer.json",
+    "identity resolver": "identity_resolver.json",
+}
 BALANCE_COLUMNS = ("received", "kept", "rejected", "in_review", "duplicate", "missing", "twice", "unknown")
 
 

@@ -153,6 +153,7 @@ PROGRAMS: tuple[Program, ...] = (
     ),
     service("tiering", "jobs.services.tiering", niceness=WRITERS),
     service("serving-writer", "jobs.services.serving_writer", niceness=WRITERS),
+    service("identity-resolver", "jobs.services.identity_resolver", niceness=WRITERS),
     service("balance", "jobs.services.balance", niceness=WATCHERS),
     service(
         "metrics",

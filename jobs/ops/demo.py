@@ -25,8 +25,8 @@ from jobs.ops.stack import PartProgress
 SEED, CUSTOMERS = 7, 2_000
 DRAIN_LIMIT_S = 240
 CONTACTS_SHOWN = 20
-OUTPUTS = ("silver.interactions", "silver.feedback", "silver.ticket_events", "quarantine.rejects",
-           "quarantine.duplicates", "review.queue")  # fmt: skip
+OUTPUTS = ("silver.interactions", "silver.feedback", "silver.ticket_events", "silver.customers", "silver.orders",
+           "quarantine.rejects", "quarantine.duplicates", "review.queue")  # fmt: skip
 console = Console()
 
 

@@ -27,7 +27,18 @@ from jobs.ops.flush import JOB, flush
 from pipelines import contracts
 from pipelines.io import vault_table, vault_topic
 from pipelines.io.erasure_errands import COMMANDS, Command
-from pipelines.privacy.erasure import Line, Person, certificate, own_tokens, person, reach, spellings, tokens_of
+from pipelines.privacy.erasure import (
+    Line,
+    Person,
+    certificate,
+    former_ids,
+    newest_links,
+    own_tokens,
+    person,
+    reach,
+    spellings,
+    tokens_of,
+)  # fmt: skip
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.tokens import kind_of
 
@@ -66,11 +77,16 @@ def command(
 
 def linked_tokens(settings: Settings, customer: str) -> set[str]:
     """Tokens of a customer by the newest link of each; none before the first link was written."""
+    return tokens_of(links_of(settings), customer)
+
+
+def links_of(settings: Settings) -> pl.DataFrame:
+    """The change log of links; no row before the first."""
     path = settings.table_path(LINKS)
     if not (path / "_delta_log").exists():
-        return set()
-    columns = ["token", "customer_id", "valid_from_at"]
-    return tokens_of(pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table(columns=columns)), customer)
+        return pl.from_arrow(contracts.arrow_schema(contracts.table(LINKS)).empty_table())
+    columns = ["token", "customer_id", "valid_to_at", "recorded_at"]
+    return pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table(columns=columns))
 
 
 def begun(settings: Settings, customer: str | None, named: set[str]) -> Person | None:
@@ -155,7 +171,9 @@ def whole(settings: Settings, who: Person) -> Person:
     private = contracts.policy("erasure")["private_sessions"]
     rows = stores.telling_rows(settings)
     more = person(who.tokens | own_tokens(rows.values(), who))
-    who = replace(who, tokens=more.tokens, customer_ids=who.customer_ids | more.customer_ids)
+    alive = set(newest_links(links_of(settings))["customer_id"].drop_nulls())
+    former = former_ids(rows.values(), more, alive)
+    who = replace(who, tokens=more.tokens, customer_ids=who.customer_ids | more.customer_ids | former)
     key = MasterKey.load(settings)
     opened = vault_table.values(settings.table_path(VAULT), who.tokens, key)
     values = {form for token, value in opened.items() for form in spellings(value, kind_of(token))}

@@ -17,9 +17,10 @@ from pipelines.io.compacted_tail import CompactedTail
 from pipelines.io.erasure_errands import COMMANDS, RESULTS, Command, erase_rows
 from pipelines.io.mariadb import connect
 from pipelines.io.publisher import publish
-from pipelines.privacy.erasure import Person, columns_that_tell, concerned, quotes, speaks_of
+from pipelines.privacy.erasure import Person, columns_that_tell, concerned, speaks_of
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.payloads import PayloadError, coordinates, open_payload
+from pipelines.privacy.quotations import quotes
 from pipelines.privacy.tokens import Tokeniser
 
 CLEANING_GROUP = "kefulake-clean"

@@ -22,9 +22,7 @@ def topics_of_people() -> tuple[list[str], list[str]]:
     """Topics that can hold a person: those whose records go by offset, and the compacted ones keyed by token."""
     feeding = {topic for name in telling(["tiering"]) for topic in contracts.table(name).topics}
     by_offset = [name for name in sorted(feeding) if contracts.topic(name).cleanup == "delete"]
-    by_key = [
-        n for n in sorted(feeding) if contracts.topic(n).cleanup == "compact" and contracts.topic(n).key == "token"
-    ]
+    by_key = sorted(n for n, topic in contracts.topics().items() if topic.cleanup == "compact" and topic.key == "token")
     return by_offset, by_key
 
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from infra.stack.settings import Settings
+from jobs.ops import simulate_records
 from pipelines.io.paced_producer import NoBroker, Record, SendResult, send
 from pipelines.simulation import crm as crm_file
 from pipelines.simulation import truth
@@ -24,6 +25,8 @@ POOL = 100_000
 MIXES = {"all": "all", "flat-json": "flat_json"}
 console = Console()
 app = typer.Typer(help="Make traffic of all channels, with the truth in a side file.", invoke_without_command=True)
+app.command("crm-records")(simulate_records.crm_records)
+app.command("orders")(simulate_records.orders)
 
 Seed = Annotated[int, typer.Option(help="The same seed gives the same people and the same traffic.")]
 Customers = Annotated[int, typer.Option(min=1, help="How many people there are.")]

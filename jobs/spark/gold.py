@@ -1,4 +1,4 @@
-"""Builds all gold tables in one session: customer_360 and hot_questions (days)."""
+"""Builds all gold tables in one session: customer_360, customer_tags and hot_questions (days)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from datetime import UTC, datetime
 
-from jobs.spark import customer_360, hot_questions
+from jobs.spark import customer_360, customer_tags, hot_questions
 from jobs.spark.runner import run_gold
 from jobs.spark.sources import instant
 
@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     as_of = ["--as-of", parse_args(argv).as_of]
     builds = [
         (customer_360.publish, customer_360.parse_args(as_of)),
+        (customer_tags.publish, customer_tags.parse_args(as_of)),
         (hot_questions.publish, hot_questions.parse_args(as_of)),
     ]
     return run_gold("gold", builds)

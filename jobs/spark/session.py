@@ -25,9 +25,10 @@ _LOCAL = {
     "spark.databricks.delta.snapshotPartitions": "2",
 }
 # A job over a small lake is over before the JVM's second compiler or Spark's generated classes pay: both would take
-# more CPU than the work (figures in DECISIONS.md, "Gold builds").
+# more CPU than the work (figures in DECISIONS.md, "Gold builds"). The first compiler alone has 48 MB for its code by
+# default: a session of many queries filled them, and the JVM compiled nothing from then on.
 _SMALL = {
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.shuffle.partitions": "1",

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pipelines.channels import (
     app,
     complaint_site,
+    crm,
     email,
     live_video,
     mini_program,
+    orders,
     phone,
     service_center,
     sms,
@@ -42,4 +44,6 @@ PARSERS: dict[str, Parser] = {
     "service_center": service_center.parse,
     "complaint_site": complaint_site.parse,
     "ticket_system": ticket_system.parse,
+    "crm": crm.parse,
+    "orders": orders.parse,
 }

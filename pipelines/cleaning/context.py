@@ -22,6 +22,8 @@ class CleaningContext:
     tokeniser: Tokeniser
     vault: VaultWriter
     sealer: PayloadSealer
+    #: Codes the CRM's customer numbers, as `pipelines.identity.crm_import.customer_id` does.
+    record_key: bytes
     identity: IdentityIndex = field(default_factory=IdentityIndex)
     baselines: Baselines = field(default_factory=lambda: Baselines.from_policy(contracts.policy("outliers")))
     key: MasterKey | None = None
@@ -39,7 +41,8 @@ class CleaningContext:
             cache_values=limits["cache_values"],
             on_new=vault.add,
         )
-        return cls(policies, tokeniser, vault, PayloadSealer(key), key=key)
+        coded = key.derive("customer_id", key.token_version)
+        return cls(policies, tokeniser, vault, PayloadSealer(key), coded, key=key)
 
     def follow_keys(self) -> None:
         """Wrap by a new version of the master key from now on, if the file got one; called with each batch."""

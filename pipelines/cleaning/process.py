@@ -14,6 +14,7 @@ import polars as pl
 
 from pipelines import contracts
 from pipelines.channels.interaction import Reject
+from pipelines.cleaning import source_records
 from pipelines.cleaning.batch import RAW_PREFIX, ParsedBatch, RawBatch, parse, raw_ref, raw_refs
 from pipelines.cleaning.context import CleaningContext
 from pipelines.cleaning.customer import join_customer, tokenise_identifiers
@@ -38,12 +39,12 @@ OUTPUT_TYPES = {
 }
 _CHUNK = 64
 Columns = dict[str, list]
-KEPT_TOPICS = ("interactions.clean", "feedback.clean", "ticket_events.clean")
+KEPT_TOPICS = ("interactions.clean", "feedback.clean", "ticket_events.clean", "customers.clean", "orders.clean")
 REJECTS, REVIEW = "quarantine.rejects", "review.queue"
 FIRST_PLACE = {"first_topic": pl.String, "first_partition": pl.Int32, "first_offset": pl.Int64}
 _TOPIC_BY_ROUTE = {"rejected": REJECTS, "review": REVIEW}
 _TOPIC_BY_KIND = dict.fromkeys(("feedback", "complaint"), "feedback.clean")
-_TOPIC_BY_CHANNEL = {"ticket_system": "ticket_events.clean"}
+_TOPIC_BY_CHANNEL = {"ticket_system": "ticket_events.clean", **source_records.CLEAN_TOPICS}
 _RECORD_KEY = pl.coalesce("customer_id", "session_id", "raw_ref")
 
 
@@ -91,11 +92,17 @@ def _judged(batch: RawBatch, parsed: ParsedBatch, context: CleaningContext, proc
     """The readable messages: rules on the clear text, then tokens, then the customer, then the record."""
     frame = join_customer(tokenise_identifiers(parsed.interactions, context), context)
     frame = judge(frame.hstack(_place(batch, parsed.positions, processed_us)), context)
+    columns: dict[int, dict] = {}
+    if source_records.some_in(batch.topics):
+        frame, columns = source_records.take_out(frame, context)
     kinds = frozenset(context.policies["privacy"]["free_text"]["kinds"])
     for name, hide in (("text", redact), ("subject", redact), ("attributes", redact_json)):
         frame = frame.replace_column(frame.get_column_index(name), hide(frame[name], context.tokeniser, kinds=kinds))
     topics = _topics(frame)
     records = _records(frame.hstack(_sealed(topics, parsed.positions, batch, context)), topics)
+    for row, stated in columns.items():
+        if topics[row] in KEPT_TOPICS:
+            records[row] = source_records.merged(records[row], stated)
     keys = frame.select(_RECORD_KEY).to_series().to_list()
     made = {"topic": topics, "record_key": keys, "record": records, "vault_entries": [None] * len(frame)}
     known = {"occurred_us": "occurred_at", "received_us": "received_at"}
@@ -178,11 +185,11 @@ def _sealed(topics: list[str], positions: list[int], batch: RawBatch, context: C
 def _records(frame: pl.DataFrame, topics: list[str]) -> list[str | None]:
     """The record of each row as JSON with exactly the fields its topic's contract lists."""
     records: list[str | None] = [None] * len(frame)
-    present = set(frame.columns)
+    present, met = set(frame.columns), set(topics)
     for group in _same_fields():
-        belongs = [topic in group for topic in topics]
-        if not any(belongs):
+        if met.isdisjoint(group):
             continue
+        belongs = [topic in group for topic in topics]
         mask = pl.Series(belongs)
         columns = [frame[name].filter(mask) for name in _fields(group[0]) if name in present]
         for row, record in zip(compress(range(len(frame)), belongs), json_lines(columns), strict=True):
@@ -192,7 +199,7 @@ def _records(frame: pl.DataFrame, topics: list[str]) -> list[str | None]:
 
 @lru_cache(maxsize=1)
 def _same_fields() -> list[list[str]]:
-    """Output topics in groups whose records have the same fields: the three kept ones are encoded in one go."""
+    """Output topics in groups whose records have the same fields: kept contacts of all three are encoded in one go."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in (*KEPT_TOPICS, REJECTS, REVIEW):
         groups.setdefault(_fields(name), []).append(name)

@@ -13,7 +13,7 @@ import yaml
 SCHEMAS_VARIABLE = "KEFULAKE_SCHEMAS"
 FIELD_TYPES = frozenset({"string", "int", "long", "double", "boolean", "timestamp", "date", "binary", "json"})
 TOPIC_FORMATS = frozenset({"raw", "json"})
-TABLE_ENGINES = frozenset({"tiering", "spark", "balance", "replay"})
+TABLE_ENGINES = frozenset({"tiering", "spark", "balance", "replay", "identity"})
 SEVERITIES = frozenset({"stop", "warn"})
 CHECKS = frozenset({"not_null", "unique", "in_set", "between", "row_count_min"})
 

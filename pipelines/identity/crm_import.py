@@ -1,48 +1,44 @@
-"""The CRM's customers as links: verified phone, unionid and member number to one coded customer ID."""
+"""The CRM's customers as evidence: which identifiers each holds, and which of them the company has checked."""
 
 from __future__ import annotations
 
 import csv
 import hmac
 import io
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from pipelines.identity import map_records
+import polars as pl
+
+from pipelines.identity.evidence import frame
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.tokens import Tokeniser, token_values
 
+SOURCE = "crm"
 REQUIRED_COLUMNS = ("customer_no", "phone", "phone_verified", "unionid", "member_number")
 _YES = frozenset(["1", "true", "yes", "y", "t", "是", "已验证"])
-_SOURCES = {"phone": "phone", "unionid": "unionid", "member": "member_number"}
+# Kind of token → column; the last two are read where the file has them.
+_COLUMNS = {
+    "phone": "phone", "unionid": "unionid", "member": "member_number", "email": "email", "national_id": "national_id",
+}  # fmt: skip
 
 
 class CrmFileError(ValueError):
     """The file is no CRM export; the message names the line or the missing column."""
 
 
-@dataclass(frozen=True)
-class Link:
-    """One identifier of one customer, and what says so."""
-
-    token: str
-    token_type: str
-    customer_id: str
-    evidence: str
-
-
 @dataclass
-class CrmLinks:
-    """What an import would write, and what it left out and why."""
+class CrmEvidence:
+    """What a file says (`claims`: see `pipelines.identity.evidence`), and what was left out and why."""
 
-    links: list[Link] = field(default_factory=list)
+    claims: pl.DataFrame
     rows: int = 0
     customers: int = 0
     unverified_phones: int = 0
     placeholders: Counter[str] = field(default_factory=Counter)
-    conflicts: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read_rows(path: Path | str) -> Iterator[dict[str, str]]:
@@ -72,57 +68,42 @@ def customer_id(customer_no: str, key: MasterKey) -> str:
     return "c_" + hmac.digest(derived, customer_no.encode(), "sha256")[:12].hex()
 
 
-def crm_links(rows: Iterable[dict[str, str]], tokeniser: Tokeniser, key: MasterKey) -> CrmLinks:
-    """Links of all rows, with the guards of the first import.
+def record_key(customer_no: str, key: MasterKey) -> str:
+    """The coded source record of a CRM customer; the ID of a customer whose oldest record it is ends alike.
 
-    A phone counts only if the CRM has verified it; a placeholder is no identifier; an identifier that two customers
-    claim links neither (a family's phone, a recycled number, a clerk's slip) and is reported.
+    >>> key = MasterKey({1: bytes(32)})
+    >>> record_key("100", key).removeprefix("crm/") == customer_id("100", key).removeprefix("c_")
+    True
     """
-    result, claims = CrmLinks(), defaultdict(dict)
+    return f"{SOURCE}/{customer_id(customer_no, key).removeprefix('c_')}"
+
+
+def crm_evidence(
+    rows: Iterable[dict[str, str]], tokeniser: Tokeniser, key: MasterKey, resolution: Mapping[str, Any], *, at_us: int
+) -> CrmEvidence:
+    """Evidence of all rows, as of `at_us`; `resolution` is that part of policy identity.
+
+    A phone is vouched for only where the CRM has verified it; a placeholder is no identifier. A customer who stands in
+    several rows holds what all of them say.
+    """
     table = list(rows)
-    result.rows = len(table)
-    ids = [customer_id(row["customer_no"], key) for row in table]
-    result.customers = len(set(ids))
-    for kind, column in _SOURCES.items():
-        given = [row[column] or None for row in table]
-        if kind == "phone":
-            verified = [row["phone_verified"].lower() in _YES for row in table]
-            result.unverified_phones = sum(1 for v, ok in zip(given, verified, strict=True) if v and not ok)
-            given = [v if ok else None for v, ok in zip(given, verified, strict=True)]
-        for raw, token, owner in zip(given, token_values(given, kind, tokeniser), ids, strict=True):
+    keys = [record_key(row["customer_no"], key) for row in table]
+    result = CrmEvidence(frame([]), rows=len(table), customers=len(set(keys)))
+    claims: dict[tuple[str, str], dict[str, Any]] = {}
+    for kind, column in _COLUMNS.items():
+        given = [row.get(column) or None for row in table]
+        for row, record, raw, token in zip(table, keys, given, token_values(given, kind, tokeniser), strict=True):
             if raw is not None and token is None:
                 result.placeholders[kind] += 1
-            elif token is not None:
-                claims[token][owner] = kind
-    for token, owners in claims.items():
-        if len(owners) > 1:
-            result.conflicts[token] = sorted(owners)
-            continue
-        [(owner, kind)] = owners.items()
-        # Not the CRM's number: the evidence stands in a table people read, beside the coded ID.
-        evidence = "crm:phone_verified" if kind == "phone" else f"crm:{_SOURCES[kind]}"
-        result.links.append(Link(token, kind, owner, evidence))
+            if token is None:
+                continue
+            vouched = row["phone_verified"].lower() in _YES if kind == "phone" else kind in resolution["crm"]
+            result.unverified_phones += kind == "phone" and not vouched
+            claim = {"record_key": record, "source": SOURCE, "token": token, "token_type": kind, "attested": vouched}
+            claim |= {"first_seen_at": at_us, "last_seen_at": None, "sightings": 1}
+            known = claims.setdefault((record, token), claim)
+            known["attested"] = known["attested"] or vouched
+    # In the order of the file: the first of two registrations is the older one and names the customer.
+    place = {record: n for n, record in reversed(list(enumerate(keys)))}
+    result.claims = frame(sorted(claims.values(), key=lambda claim: place[claim["record_key"]]))
     return result
-
-
-def changes(
-    new: CrmLinks, current: dict[str, tuple[str, str]], *, rule_version: str, valid_from_us: int
-) -> list[tuple[str, bytes | None]]:
-    """Records for identity.map that turn `current` (token → customer, evidence) into the new links.
-
-    What is already so is not written again; a link that an earlier CRM file made and this one no longer holds is
-    removed; links of other origin stay.
-    """
-    wanted = {link.token for link in new.links}
-    records: list[tuple[str, bytes | None]] = [
-        (
-            link.token,
-            map_records.encode(
-                link.token, link.token_type, link.customer_id, link.evidence, rule_version, valid_from_us
-            ),
-        )
-        for link in new.links
-        if current.get(link.token, (None,))[0] != link.customer_id
-    ]
-    gone = [t for t, (_, evidence) in current.items() if evidence.startswith("crm:") and t not in wanted]
-    return records + [(token, None) for token in gone]

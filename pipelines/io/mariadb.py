@@ -13,23 +13,16 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-from sqlalchemy import Connection, Engine, bindparam, create_engine, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from pipelines import contracts
 from pipelines.io.bulk_rows import RowsRefused, insert_rows, load_rows
 from pipelines.io.delta import LostRace, Move
+from pipelines.io.mariadb_positions import Positions
 
 log = logging.getLogger(__name__)
 
-_OFFSETS_DDL = """\
-CREATE TABLE IF NOT EXISTS `stream_offsets` (
-  `target_table` VARCHAR(64) NOT NULL,
-  `cluster_topic_id` VARCHAR(128) NOT NULL,
-  `partition_no` INT NOT NULL,
-  `next_offset` BIGINT NOT NULL,
-  PRIMARY KEY (`target_table`, `cluster_topic_id`, `partition_no`)
-) ENGINE=InnoDB DEFAULT CHARSET=ascii"""
 _WAITED_TOO_LONG = frozenset({1205, 1213})  # lock wait timeout, deadlock: somebody else moved first
 
 
@@ -68,12 +61,13 @@ class MariaStore:
         scratch: Path | None = None,
     ) -> None:
         self._engine, self._table, self._name = engine, table, name
+        self._positions = Positions(engine, name)
         self._columns = [field.name for field in table.fields if field.name not in table.partition_by]
         self.schema = contracts.arrow_schema(table)
         self.version = 0
         self.clipped_values = 0
         with engine.begin() as connection:
-            connection.exec_driver_sql(_OFFSETS_DDL)
+            Positions.create(connection)
             self._ensure_table(connection, contracts.mariadb_ddl(table, name=name, indexes=indexes))
             self._limits = _char_limits(connection, name)
             allowed = connection.exec_driver_sql("SELECT @@local_infile").scalar_one()
@@ -107,15 +101,7 @@ class MariaStore:
 
     def positions(self, applications: Sequence[str]) -> dict[str, int]:
         """Next offset of each application ID (``cluster/topic ID/partition``) that stands in ``stream_offsets``."""
-        query = text(
-            "SELECT cluster_topic_id, partition_no, next_offset FROM stream_offsets"
-            " WHERE target_table = :t AND cluster_topic_id IN :ids"
-        ).bindparams(bindparam("ids", expanding=True))
-        topics = sorted({_split(application)[0] for application in applications})
-        with self._engine.connect() as connection:
-            rows = connection.execute(query, {"t": self._name, "ids": topics})
-            known = {f"{topic}/{partition}": next_offset for topic, partition, next_offset in rows}
-        return {application: known[application] for application in applications if application in known}
+        return self._positions.of(applications)
 
     def is_empty(self) -> bool:
         """True for a table without a row."""
@@ -124,12 +110,7 @@ class MariaStore:
 
     def set_position(self, application: str, next_offset: int) -> None:
         """A person's decision to go on elsewhere; the only way a position ever moves without its rows."""
-        topic, partition = _split(application)
-        with self._engine.begin() as connection:
-            connection.execute(
-                text("REPLACE INTO stream_offsets VALUES (:t, :topic, :partition, :next)"),
-                {"t": self._name, "topic": topic, "partition": partition, "next": next_offset},
-            )
+        self._positions.set(application, next_offset)
 
     # ---- rows
 
@@ -144,8 +125,7 @@ class MariaStore:
         frame, clipped = self._clipped(pl.from_arrow(rows.select(self._columns)))
         try:
             with self._engine.begin() as connection:
-                for application, move in sorted(moves.items()):  # in one order, so that two writers never deadlock
-                    self._move(connection, application, move)
+                self._positions.move(connection, moves)
                 if frame.height and self._scratch is not None:
                     load_rows(connection, self._name, frame, self._scratch)
                 elif frame.height:
@@ -157,25 +137,6 @@ class MariaStore:
         self.version += 1
         self.clipped_values += clipped
         return frame.height
-
-    def _move(self, connection: Connection, application: str, move: Move) -> None:
-        topic, partition = _split(application)
-        values = {"t": self._name, "topic": topic, "partition": partition, "before": move.before, "after": move.after}
-        if move.before is None:
-            try:
-                connection.execute(text("INSERT INTO stream_offsets VALUES (:t, :topic, :partition, :after)"), values)
-            except IntegrityError as error:
-                raise LostRace(f"position of {application} is already set") from error
-            return
-        moved = connection.execute(
-            text(
-                "UPDATE stream_offsets SET next_offset = :after WHERE target_table = :t AND cluster_topic_id = :topic"
-                " AND partition_no = :partition AND next_offset = :before"
-            ),
-            values,
-        )
-        if moved.rowcount != 1:
-            raise LostRace(f"position of {application} is no longer {move.before}")
 
     def _clipped(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         """IDs longer than their column are cut: the lake keeps them whole, and one such must not stop all others."""
@@ -190,11 +151,6 @@ class MariaStore:
         statement = f"DELETE FROM `{self._name}` WHERE received_at < :limit ORDER BY received_at LIMIT :rows"  # noqa: S608
         with self._engine.begin() as connection:
             return connection.execute(text(statement), {"limit": limit_at.replace(tzinfo=None), "rows": rows}).rowcount
-
-
-def _split(application: str) -> tuple[str, int]:
-    topic, _, partition = application.rpartition("/")
-    return topic, int(partition)
 
 
 def _char_limits(connection: Connection, table: str) -> dict[str, int]:

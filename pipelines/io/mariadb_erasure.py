@@ -11,7 +11,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import ColumnElement, Engine, TableClause, column, delete, false, func, or_, select, table, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    TableClause,
+    and_,
+    column,
+    delete,
+    false,
+    func,
+    or_,
+    select,
+    table,
+    text,
+    tuple_,
+)
 
 from pipelines.privacy.erasure import REFERENCES, Person, columns_that_tell
 
@@ -51,7 +65,11 @@ def _theirs(name: str, columns: list[str], who: Person) -> tuple[TableClause, Co
     target = table(name, *map(column, columns))
     hits = [target.c[c].in_(who.tokens) for c in columns if c == "token" or c.endswith("_token")]
     if "customer_id" in columns:
-        hits.append(target.c.customer_id.in_(who.customer_ids))
+        customer = target.c.customer_id
+        not_anothers = or_(
+            customer.is_(None), customer.startswith("p_", autoescape=True), customer.in_(who.customer_ids)
+        )
+        hits = [*(and_(hit, not_anothers) for hit in hits), customer.in_(who.customer_ids)]
     places = [_place(message) for message in who.messages]
     for names in REFERENCES:
         if set(names) <= set(columns) and places:

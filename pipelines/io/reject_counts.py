@@ -14,7 +14,10 @@ from pipelines.quality.reject_shares import Counted
 
 REJECTS = "quarantine.rejects"
 # All that is judged but duplicates, which carry no processed_at (and see reject_shares for why they must not count).
-JUDGED = ("silver.interactions", "silver.feedback", "silver.ticket_events", "review.queue", REJECTS)
+JUDGED = (
+    "silver.interactions", "silver.feedback", "silver.ticket_events", "silver.customers", "silver.orders",
+    "review.queue", REJECTS,
+)  # fmt: skip
 
 
 def counted_since(settings: Settings, since: datetime, *, memory_limit_mb: int) -> list[Counted]:

@@ -73,6 +73,18 @@ def publish(staged: DataFrame, path: Path, *, replace: str | None, notes: Mappin
     return version
 
 
+def notes(path: Path) -> dict[str, Any] | None:
+    """What the newest commit that carries notes says of itself; None where there is none."""
+    from deltalake import DeltaTable
+
+    if not DeltaTable.is_deltatable(str(path)):
+        return None
+    for commit in DeltaTable(str(path)).history():
+        if told := commit.get("userMetadata"):
+            return json.loads(told)
+    return None
+
+
 def append_rows(path: Path, table: str, rows: list[dict[str, Any]]) -> None:
     """Appends plain rows of the contract's columns in one commit (small logs such as gold.quality_results)."""
     import pyarrow as pa

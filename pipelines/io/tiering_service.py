@@ -126,6 +126,8 @@ def serve(
             )
         stop.wait(pause_s)
         pause_s = min(2 * pause_s, last_s)
+    if health.state in ("starting", "running"):  # asked to stop while it was resting after a lost race, or starting
+        health.state = "stopped"
 
 
 def _turns(

@@ -63,14 +63,15 @@ def concerned(rows: pl.DataFrame, who: Person) -> pl.Series:
     """True for each row that is the person's; rows may lack any of the columns that tell.
 
     >>> who = Person(frozenset({"ph1_0"}), frozenset({"c_1"}), frozenset({"raw.sms/0/7"}))
-    >>> rows = pl.DataFrame({"customer_id": ["c_1", "c_2", "c_2", None], "phone_token": [None, "ph1_0", None, None],
+    >>> rows = pl.DataFrame({"customer_id": ["c_1", "p_2", "c_2", None], "phone_token": [None, "ph1_0", "ph1_0", None],
     ...     "raw_topic": ["raw.sms"] * 4, "raw_partition": [0] * 4, "raw_offset": [1, 2, 3, 7]})
     >>> concerned(rows, who).to_list()
     [True, True, False, True]
     """
-    hits = [
-        pl.col(name).is_in(list(who.tokens)) for name in rows.columns if name == "token" or name.endswith(IDENTIFIER)
-    ]
+    by_token = [name for name in rows.columns if name == "token" or name.endswith(IDENTIFIER)]
+    hits = [pl.col(name).is_in(list(who.tokens)) & _not_anothers(rows, who) for name in by_token]
+    if "row_key" in rows.columns:  # a restated figure names its row as JSON
+        hits.append(pl.col("row_key").str.contains_any(list(who.customer_ids)))
     if "customer_id" in rows.columns:
         hits.append(pl.col("customer_id").is_in(list(who.customer_ids)))
     hits += [_joined(names).is_in(list(who.messages)) for names in REFERENCES if set(names) <= set(rows.columns)]
@@ -80,6 +81,14 @@ def concerned(rows: pl.DataFrame, who: Person) -> pl.Series:
     if not hits:
         return pl.Series("concerned", [False] * rows.height)
     return rows.select(pl.any_horizontal([hit.fill_null(False) for hit in hits]).alias("concerned")).to_series()
+
+
+def _not_anothers(rows: pl.DataFrame, who: Person) -> pl.Expr:
+    """A row the stream gave to another linked customer stays theirs: a recycled number, a phone two people share."""
+    if "customer_id" not in rows.columns:
+        return pl.lit(True)
+    customer = pl.col("customer_id")
+    return customer.is_null() | customer.str.starts_with("p_") | customer.is_in(list(who.customer_ids))
 
 
 def columns_that_tell(columns: Iterable[str]) -> list[str]:
@@ -92,7 +101,7 @@ def columns_that_tell(columns: Iterable[str]) -> list[str]:
     """
     names = list(columns)
     wanted = {name for reference in REFERENCES if set(reference) <= set(names) for name in reference}
-    wanted |= {name for name in names if name in ("token", "customer_id") or name.endswith(IDENTIFIER)}
+    wanted |= {name for name in names if name in ("token", "customer_id", "row_key") or name.endswith(IDENTIFIER)}
     if {*SESSION, "sender_role"} <= set(names) and "customer_id" in names:
         wanted |= {*SESSION, "sender_role"}
     return [name for name in names if name in wanted]
@@ -189,16 +198,37 @@ def certificate(erasure_id: str, who: Person, lines: Iterable[Line], **facts: st
     return {"erasure_id": erasure_id, **facts, "counts": counts, **hashes, "stores": stores, "complete": complete}
 
 
-def tokens_of(links: pl.DataFrame, customer_id: str) -> set[str]:
-    """Tokens that belong to a customer by the newest link of each (`silver.identity_links`).
+def newest_links(links: pl.DataFrame) -> pl.DataFrame:
+    """Of each token the stretches that were recorded last (`silver.identity_links`)."""
+    return links.filter(pl.col("recorded_at") == pl.col("recorded_at").max().over("token"))
 
-    >>> links = pl.DataFrame({"token": ["ph1_1", "ph1_1", "ph1_2", "ph1_3", "ph1_3"],
-    ...     "customer_id": ["c_1", "c_2", "c_1", "c_1", None], "valid_from_at": [1, 2, 1, 1, 2]})
+
+def tokens_of(links: pl.DataFrame, customer_id: str) -> set[str]:
+    """Tokens that are a customer's today, by the newest recording of each.
+
+    >>> links = pl.DataFrame({"token": ["ph1_1", "ph1_1", "ph1_2", "ph1_3", "ph1_3"], "recorded_at": [2, 2, 1, 1, 2],
+    ...     "customer_id": ["c_1", "c_2", "c_1", "c_1", None], "valid_to_at": [5, None, None, None, None]})
     >>> tokens_of(links, "c_1")  # the first went to another customer, the third was taken back
     {'ph1_2'}
     """
-    newest = links.sort("valid_from_at", maintain_order=True).group_by("token", maintain_order=True).last()
-    return set(newest.filter(pl.col("customer_id") == customer_id)["token"])
+    today = newest_links(links).filter(pl.col("valid_to_at").is_null())
+    return set(today.filter(pl.col("customer_id") == customer_id)["token"])
+
+
+def former_ids(tables: Iterable[pl.DataFrame], who: Person, alive: Iterable[str]) -> set[str]:
+    """Customer IDs that rows with the person's tokens carry and no link names any more: theirs from before a merge.
+
+    >>> rows = pl.DataFrame({"customer_id": ["c_3", "c_2"], "phone_token": ["ph1_1", "ph1_1"]})
+    >>> former_ids([rows], Person(frozenset({"ph1_1"}), frozenset({"c_1"})), alive=["c_1", "c_2"])
+    {'c_3'}
+    """
+    found: set[str] = set()
+    for rows in tables:
+        columns = [name for name in rows.columns if name.endswith(IDENTIFIER)]
+        if "customer_id" in rows.columns and columns:
+            with_token = pl.any_horizontal([pl.col(name).is_in(list(who.tokens)).fill_null(False) for name in columns])
+            found.update(rows.filter(with_token)["customer_id"].drop_nulls())
+    return found - set(alive)
 
 
 def own_tokens(tables: Iterable[pl.DataFrame], who: Person) -> set[str]:
@@ -219,25 +249,3 @@ def own_tokens(tables: Iterable[pl.DataFrame], who: Person) -> set[str]:
             theirs.update(known.filter(mine)[name].drop_nulls())
             others.update(known.filter(~mine)[name].drop_nulls())
     return theirs - others
-
-
-def quotes(phrases: pl.Series, said: Iterable[str], *, min_letters: int) -> pl.Series:
-    """True where a phrase of a figure (`gold.hot_questions`) is what the person said, or a long piece of it.
-
-    Letters and digits count. A short piece is everybody's. The next build asks the others again.
-
-    >>> said = ["你好！我是王小明，住在梧桐路， 何时发货？", "怎么退款"]
-    >>> phrases = pl.Series(["我是王小明住在梧桐路何时", "何时发货", "怎么退款？", "？", None])
-    >>> quotes(phrases, said, min_letters=12).to_list()
-    [True, False, True, False, False]
-    """
-    theirs = {letters for text in said if (letters := _letters(text))}
-    return pl.Series("quotes", [_quotes(_letters(phrase or ""), theirs, min_letters) for phrase in phrases])
-
-
-def _quotes(letters: str, theirs: set[str], min_letters: int) -> bool:
-    return letters in theirs or (len(letters) >= min_letters and any(letters in text for text in theirs))
-
-
-def _letters(text: str) -> str:
-    return "".join(c for c in text.lower() if c.isalnum())

@@ -137,4 +137,7 @@ NORMALISERS: dict[str, Callable[[str], str]] = {
     "member": member,
     "user_handle": identifier,
     "bank_card": member,
+    "person_name": email,  # full-width, case and blanks do not make another name
+    "birth_date": identifier,
+    "address": email,
 }

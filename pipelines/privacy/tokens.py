@@ -22,6 +22,9 @@ PREFIXES = {
     "member": "mb",
     "user_handle": "uh",
     "bank_card": "bc",
+    "person_name": "nm",
+    "birth_date": "bd",
+    "address": "ad",
 }
 TYPES = {prefix: kind for kind, prefix in PREFIXES.items()}
 _SEPARATOR = "\x1f"

@@ -39,6 +39,8 @@ TIME_FIELD = {
     "service_center": "受理时间",
     "complaint_site": "created_at",
     "ticket_system": "occurred_at",
+    "crm": "updated_at",
+    "orders": "ordered_at",
     "email": "Date",
 }
 TEXT_FIELD = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from pyspark.sql import functions as F
 NEEDED = (
     "raw_topic", "raw_partition", "raw_offset", "attempt", "event_id", "channel", "account", "source_message_id",
     "source_revision", "kind", "sender_role", "session_id", "customer_id", "identity_status", "occurred_at",
-    "received_at", "text", "subject", "response_time_s", "response_time_corrected_s", "score_scale_max",
+    "received_at", "processed_at", "text", "subject", "response_time_s", "response_time_corrected_s", "score_scale_max",
     "score_corrected", "outcome",
 )  # fmt: skip
 
@@ -43,11 +44,15 @@ def newest_revisions(rows: DataFrame) -> DataFrame:
 
 
 def newest_links(links: DataFrame) -> DataFrame:
-    """Newest entry per token of the change log ``silver.identity_links``, as (token, linked_customer_id).
+    """The links that count of the change log ``silver.identity_links``: (token, stretches), one row a token.
 
-    An entry without a customer is a link taken back; it stays, because it says more than no entry at all.
+    The rows with the newest ``recorded_at`` of a token, as (valid_from_at, valid_to_at, customer_id) in the order of
+    time. A stretch without a customer says more than no entry at all: the identifier is known, and nobody's.
     """
-    return links.groupBy("token").agg(F.max_by("customer_id", "valid_from_at").alias("linked_customer_id"))
+    recorded = F.coalesce("recorded_at", "valid_from_at")  # before version 0.2 a link was its own recording
+    stretch = F.struct("valid_from_at", "valid_to_at", F.col("customer_id").alias("linked_customer_id"))
+    each = links.groupBy("token", recorded.alias("recorded_at")).agg(F.sort_array(F.collect_set(stretch)).alias("s"))
+    return each.groupBy("token").agg(F.max_by("s", "recorded_at").alias("stretches"))
 
 
 def provisional_name(order: Sequence[str]) -> Column:
@@ -62,9 +67,10 @@ def provisional_name(order: Sequence[str]) -> Column:
 def under_current_customer(rows: DataFrame, links: DataFrame, identity: Mapping[str, Any]) -> DataFrame:
     """``customer_id`` and ``identity_status`` by today's links; ``identity`` is the policy of that name.
 
-    The first identifier of the precedence with a link decides. Where none has one, but one was taken back, the row
-    falls back to its provisional name. Where the log knows none of the row's tokens, the row says who it is: the stream
-    reads the map as it changes and may be ahead of the lake by some seconds.
+    The first identifier of the precedence that was somebody's when the row occurred decides: a phone number of two
+    holders in turn leads to the one of that day. Where none was, but the log knows one of them, the row falls back to
+    its provisional name. Where the log knows none of the row's tokens, the row says who it is: the stream reads the map
+    as it changes and may be ahead of the lake by some seconds.
     """
     precedence, order = identity["precedence"], identity["provisional"]
     tokens = list(dict.fromkeys(token_columns([*precedence, *order])))
@@ -76,20 +82,25 @@ def under_current_customer(rows: DataFrame, links: DataFrame, identity: Mapping[
     ]
     each = sets.select("_who", F.explode(F.array(*ranked)).alias("t")).select("_who", "t.rank", "t.token")
     found = each.join(newest_links(links), on="token", how="inner")
-    known = F.col("linked_customer_id").isNotNull()
-    best = found.groupBy("_who").agg(
-        F.min_by("linked_customer_id", F.when(known, F.col("rank"))).alias("_linked"),
-        F.bool_or(~known).alias("_taken_back"),
-    )
-    joined = marked.join(best, on="_who", how="left")
-    unlinked = F.col("_taken_back") & (F.col("identity_status") == "linked")
+    by_rank = F.sort_array(F.collect_list(F.struct("rank", "stretches")))
+    known = found.groupBy("_who").agg(F.flatten(F.transform(by_rank, lambda one: one["stretches"])).alias("_stretches"))
+    joined = marked.join(known, on="_who", how="left")
+    unlinked = F.col("_stretches").isNotNull() & (F.col("identity_status") == "linked")
     status = F.when(F.col("_linked").isNotNull(), "linked").when(unlinked, "provisional")
     own = F.when(unlinked, provisional_name(order)).otherwise(F.col("customer_id"))
     return (
-        joined.withColumn("customer_id", F.coalesce("_linked", own))
+        joined.withColumn("_linked", F.get(F.filter("_stretches", _somebodys), 0)["linked_customer_id"])
+        .withColumn("_own", own)
         .withColumn("identity_status", F.coalesce(status, "identity_status"))
-        .drop("_who", "_linked", "_taken_back", *tokens)
+        .withColumn("customer_id", F.coalesce("_linked", "_own"))
+        .drop("_who", "_linked", "_own", "_stretches", *tokens)
     )
+
+
+def _somebodys(stretch: Column) -> Column:
+    at = F.col("occurred_at")
+    open_end = stretch["valid_to_at"].isNull() | (at < stretch["valid_to_at"])
+    return stretch["linked_customer_id"].isNotNull() & (stretch["valid_from_at"] <= at) & open_end
 
 
 def current_rows(
@@ -100,3 +111,34 @@ def current_rows(
     columns = [*NEEDED, *_FIRST, *tokens]
     both = interactions.select(columns).unionByName(feedback.select(columns))
     return under_current_customer(newest_revisions(both), links, identity).select(list(NEEDED))
+
+
+def moved_customers(
+    tables: Sequence[DataFrame], links_before: DataFrame, links: DataFrame, identity: Mapping[str, Any]
+) -> DataFrame:
+    """Customers (customer_id) of rows that are another one's by ``links`` than by ``links_before``: both of them.
+
+    ``tables`` have customer_id, identity_status, occurred_at and tokens.
+    """
+    tokens = list(dict.fromkeys(token_columns([*identity["precedence"], *identity["provisional"]])))
+    recordings = [frame.select("token", F.coalesce("recorded_at", "valid_from_at").alias("at")).distinct()
+                  for frame in (links, links_before)]  # fmt: skip
+    changed = recordings[0].join(recordings[1], on=["token", "at"], how="left_anti").select("token").distinct()
+    every = [_identified(table, tokens) for table in tables]
+    both = functools.reduce(DataFrame.unionByName, every).distinct()
+    numbered = both.withColumn("_row", F.xxhash64(*both.columns))
+    held = numbered.select("_row", F.explode(F.array(*tokens)).alias("token")).where("token IS NOT NULL")
+    concerned = held.join(changed, on="token", how="left_semi").select("_row").distinct()
+    rows = numbered.join(concerned, on="_row", how="left_semi").localCheckpoint()  # few, and read twice below
+    was, now = (
+        under_current_customer(rows, which, identity).select("_row", F.col("customer_id").alias(name))
+        for which, name in ((links_before, "_was"), (links, "_is"))
+    )
+    moved = was.join(now, on="_row", how="inner").where("NOT (_was <=> _is)")
+    each = moved.select(F.explode(F.array("_was", "_is")).alias("customer_id"))
+    return each.where("customer_id IS NOT NULL").distinct()
+
+
+def _identified(table: DataFrame, tokens: Sequence[str]) -> DataFrame:
+    held = [F.col(t) if t in table.columns else F.lit(None).cast("string").alias(t) for t in tokens]
+    return table.select("customer_id", "identity_status", "occurred_at", *held)

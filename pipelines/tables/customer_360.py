@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import reduce
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -23,20 +24,34 @@ def contact_channels() -> list[str]:
     return [c for c in columns if c not in _NOT_A_CHANNEL]
 
 
-def build(rows: DataFrame, *, as_of_at: datetime, policy: Mapping[str, Any]) -> DataFrame:
-    """The view from ``current_rows``, of everything that occurred before ``as_of_at`` (aware); ``policy`` is
-    ``gold.contacts``. Columns and order are those of the contract; anonymous rows are left out.
+def build(
+    rows: DataFrame,
+    base: DataFrame,
+    orders: DataFrame,
+    values: DataFrame,
+    *,
+    as_of_at: datetime,
+    policy: Mapping[str, Any],
+) -> DataFrame:
+    """The view of everything that occurred before ``as_of_at`` (aware); ``policy`` is ``gold.contacts``.
+
+    ``rows`` come from ``current_rows``, ``base`` from ``customer_base``, ``orders`` and ``values`` from
+    ``order_values``. A customer whom only the CRM or an order names has a row without contacts. Columns and order are
+    those of the contract; anonymous rows are left out.
     """
     until = F.lit(as_of_at)
     known = rows.where((F.col("occurred_at") < until) & F.col("customer_id").isNotNull())
     spoken = customer_rows(known)
-    found = repeats(contacts(spoken, session_gap_s=policy["session_gap_s"]), within_days=policy["repeat_within_days"])
+    found = known_contacts(rows, as_of_at=as_of_at, policy=policy)
     in_window = F.col("started_at") >= until - F.expr(f"INTERVAL {int(policy['window_days'])} DAYS")
     view = (
-        _measures(known)
+        customers(known, base, orders)
+        .join(_measures(known), on="customer_id", how="left")
         .join(_spoken(spoken), on="customer_id", how="left")
         .join(_contacts(found, in_window), on="customer_id", how="left")
         .join(_preferred(found.where(in_window)), on="customer_id", how="left")
+        .join(base.drop("identity_status"), on="customer_id", how="left")
+        .join(values, on="customer_id", how="left")
         .withColumn("as_of_at", until)
     )
     columns = contracts.table(TABLE).fields
@@ -44,14 +59,26 @@ def build(rows: DataFrame, *, as_of_at: datetime, policy: Mapping[str, Any]) -> 
     return view.select(*[F.coalesce(f.name, F.lit(0)).alias(f.name) if f.type == "long" else f.name for f in columns])
 
 
+def known_contacts(rows: DataFrame, *, as_of_at: datetime, policy: Mapping[str, Any]) -> DataFrame:
+    """Contacts of known customers before ``as_of_at``, with ``is_repeat``; ``policy`` is ``gold.contacts``."""
+    spoken = customer_rows(rows.where(F.col("occurred_at") < F.lit(as_of_at)))
+    return repeats(contacts(spoken, session_gap_s=policy["session_gap_s"]), within_days=policy["repeat_within_days"])
+
+
+def customers(*sources: DataFrame) -> DataFrame:
+    """Everybody any of the sources knows: customer_id, and identity_status (linked where any of them is)."""
+    each = [source.select("customer_id", "identity_status") for source in sources]
+    linked = F.max(F.when(F.col("identity_status") == "linked", 1).otherwise(0)) == 1
+    status = F.when(linked, "linked").otherwise("provisional").alias("identity_status")
+    return reduce(DataFrame.unionByName, each).groupBy("customer_id").agg(status)
+
+
 def _measures(known: DataFrame) -> DataFrame:
     scored = F.col("score_corrected").isNotNull() & (F.col("score_scale_max") > 0)
     parts = F.when(scored, F.round(F.col("score_corrected") / F.nullif("score_scale_max", F.lit(0.0)) * 10000))
     waited_ms = F.round(F.col("response_time_corrected_s") * 1000)
     stated = F.when(F.col("outcome").isNotNull(), F.struct("occurred_at", "raw_topic", "raw_partition", "raw_offset"))
-    linked = F.max(F.when(F.col("identity_status") == "linked", 1).otherwise(0)) == 1
     return known.groupBy("customer_id").agg(
-        F.when(linked, "linked").otherwise("provisional").alias("identity_status"),
         F.max_by("outcome", stated).alias("last_outcome"),
         F.count(parts).alias("csat_count"),
         F.sum(parts.cast("long")).alias("csat_sum_bp"),

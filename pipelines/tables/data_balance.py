@@ -17,6 +17,8 @@ ROLE_OF = {
     "silver.interactions": "kept",
     "silver.feedback": "kept",
     "silver.ticket_events": "kept",
+    "silver.customers": "kept",
+    "silver.orders": "kept",
     "quarantine.rejects": "rejected",
     "review.queue": "in_review",
     "quarantine.duplicates": "duplicate",

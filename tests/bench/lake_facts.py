@@ -18,6 +18,8 @@ OUTPUTS = (
     "silver.interactions",
     "silver.feedback",
     "silver.ticket_events",
+    "silver.customers",
+    "silver.orders",
     "quarantine.rejects",
     "quarantine.duplicates",
     "review.queue",

@@ -13,7 +13,7 @@ from infra.stack.settings import Settings
 from pipelines import contracts
 
 OUTPUT_TABLES = (
-    "silver.interactions", "silver.feedback", "silver.ticket_events",
+    "silver.interactions", "silver.feedback", "silver.ticket_events", "silver.customers", "silver.orders",
     "quarantine.rejects", "quarantine.duplicates", "review.queue",
 )  # fmt: skip
 Coordinate = tuple[str, int, int]

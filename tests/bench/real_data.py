@@ -25,7 +25,7 @@ from tests.bench.scratch_stack import kefulake, scratch_stack
 
 REPORT = PROJECT_ROOT / "build" / "reports" / "real_data.json"
 OUTPUTS = {
-    "kept": ("silver.interactions", "silver.feedback", "silver.ticket_events"),
+    "kept": ("silver.interactions", "silver.feedback", "silver.ticket_events", "silver.customers", "silver.orders"),
     "rejected": ("quarantine.rejects",),
     "in_review": ("review.queue",),
     "duplicate": ("quarantine.duplicates",),

@@ -52,10 +52,10 @@ def test_no_example_folder_without_a_topic():
 
 
 def test_every_topic_is_used():
-    """A topic feeds a table, or a declared consumer of ours reads it: the job its baselines, tiering its erasures."""
+    """A topic feeds a table, or a declared consumer of ours reads it: the job, or tiering its erasures."""
     feeding = {topic for table in contracts.tables().values() for topic in table.topics}
     unfed = set(contracts.topics()) - feeding
-    assert unfed == {"policy.baselines", "privacy.erasures"}
+    assert unfed == {"policy.baselines", "identity.map", "privacy.erasures"}
 
 
 def test_every_channel_has_its_topic_and_its_word():
@@ -70,13 +70,14 @@ def test_every_field_is_used():
 
 
 def test_outputs_carry_raw_coordinates():
-    for name in ("interactions.clean", "feedback.clean", "ticket_events.clean", "quarantine.rejects",
-                 "quarantine.duplicates", "review.queue"):  # fmt: skip
+    for name in ("interactions.clean", "feedback.clean", "ticket_events.clean", "customers.clean", "orders.clean",
+                 "quarantine.rejects", "quarantine.duplicates", "review.queue"):  # fmt: skip
         assert {"raw_topic", "raw_partition", "raw_offset"} <= set(contracts.topic(name).required), name
 
 
 def test_no_clear_identifier_is_a_column():
     """What people see is tokens: none of the parsed identifiers is a column of any table."""
     clear = {"phone", "national_id", "email", "unionid", "openid", "external_userid", "member_number", "user_handle"}
+    clear |= {"name", "birth_date", "address", "customer_no"}
     for table in contracts.tables().values():
         assert clear & {f.name for f in table.fields} == set(), table.name

@@ -18,10 +18,12 @@ from jobs.services import job_keeper
 from pipelines import contracts
 
 JOB = "clean_interactions"
-OUTPUTS = ("interactions.clean", "feedback.clean", "ticket_events.clean", "quarantine.rejects",
-           "quarantine.duplicates", "review.queue")  # fmt: skip
+OUTPUTS = ("interactions.clean", "feedback.clean", "ticket_events.clean", "customers.clean", "orders.clean",
+           "quarantine.rejects", "quarantine.duplicates", "review.queue")  # fmt: skip
 SENT = 1_767_960_000
 WAIT_S = 180
+ORDER = {"order_id": "O1", "status": "paid", "ordered_at": SENT - 60, "paid_at": SENT, "currency": "CNY"}
+ORDER |= {"amount_minor": 1290}
 
 
 def send(stack, messages, key=None):
@@ -90,11 +92,16 @@ def test_each_message_stands_in_exactly_one_output(job):
         ("raw.web_chat", None, []),  # a record without bytes
         ("raw.app", b"\xff\xfe not json", []),
         ("raw.web_chat", turn(7), [("attempt", b"many")]),
+        ("raw.crm", orjson.dumps({"customer_no": "C1", "updated_at": SENT, "name": "王一"}), []),
+        ("raw.orders", orjson.dumps(ORDER), []),
+        ("raw.orders", orjson.dumps(ORDER), []),  # the order system sent it again
+        ("raw.orders", orjson.dumps(ORDER | {"refunded_minor": 1290, "updated_at": SENT + 60}), []),  # a revision
+        ("raw.orders", orjson.dumps(ORDER | {"amount_minor": 12.9}), []),  # yuan where fen are asked for
     ]
     # By one key, as collectors send a conversation: over two partitions the later feedback may be judged first.
     placed = [(message, next(iter(send(job, [message], key=b"s")))) for message in messages]
     found = outputs_of(job, {place for _, place in placed})
-    assert [len(found[place]) for _, place in placed] == [1] * 10
+    assert [len(found[place]) for _, place in placed] == [1] * 15
     became = [found[place][0] for _, place in placed]
     assert [(topic, record.get("rule")) for topic, record in became] == [
         ("interactions.clean", None),
@@ -107,8 +114,13 @@ def test_each_message_stands_in_exactly_one_output(job):
         ("quarantine.rejects", "payload.empty"),
         ("quarantine.rejects", "payload.bad_encoding"),  # FF FE begins no UTF-8
         ("quarantine.rejects", "header.bad_attempt"),
+        ("customers.clean", None),
+        ("orders.clean", None),
+        ("quarantine.duplicates", "event_id"),
+        ("orders.clean", None),
+        ("quarantine.rejects", "field.wrong_type"),
     ]
-    for later, first in ((1, 0), (4, 3)):
+    for later, first in ((1, 0), (4, 3), (12, 11)):
         duplicate, origin = became[later][1], placed[first][1]
         named = tuple(duplicate[f"duplicate_of_{part}"] for part in ("topic", "partition", "offset"))
         assert named == origin

@@ -12,6 +12,7 @@ from pipelines.identity.provisional import provisional_id
 from pipelines.tables import customer_360
 from pipelines.tables.current_rows import current_rows, provisional_name
 from tests.spark.conftest import behaviours, load_case
+from tests.spark.records import customer_records
 
 pytestmark = pytest.mark.spark
 IDENTITY = contracts.policy("identity")
@@ -25,7 +26,8 @@ def _build(frame, case):
         frame("silver.identity_links", case.get("links", [])),
         IDENTITY,
     )
-    return customer_360.build(rows, as_of_at=case["as_of_at"], policy=contracts.policy("gold")["contacts"])
+    records = customer_records(frame, case)
+    return customer_360.build(rows, *records, as_of_at=case["as_of_at"], policy=contracts.policy("gold")["contacts"])
 
 
 @pytest.mark.parametrize("behaviour", behaviours("customer_360"))
@@ -47,8 +49,12 @@ def test_columns_are_those_of_the_contract_and_the_channels_add_up(frame):
         assert row["contacts"] == sum(row[f"contacts_{c}"] for c in customer_360.contact_channels())
 
 
-def test_every_channel_of_the_contract_but_the_ticket_system_has_a_column():
-    assert set(customer_360.contact_channels()) == set(contracts.field("channel").values) - {"ticket_system"}
+def test_every_channel_of_contact_has_a_column_and_no_source_of_records():
+    assert set(customer_360.contact_channels()) == set(contracts.field("channel").values) - {
+        "ticket_system",
+        "crm",
+        "orders",
+    }
 
 
 def test_the_provisional_name_is_the_one_the_stream_gives(frame):

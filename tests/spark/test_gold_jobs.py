@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs.spark import customer_360, hot_questions
+from jobs.spark import customer_360, customer_tags, hot_questions
 from jobs.spark.sources import silver_row_count, silver_rows
 from pipelines.io import duckdb_lake
 from pipelines.quality.gate import GateFailed
@@ -80,3 +80,38 @@ def test_a_defect_stops_publishing_and_readers_keep_what_they_had(spark, lake, t
     assert _sql(lake, "SELECT * FROM gold.customer_360 ORDER BY customer_id") == before
     verdict = "SELECT check_name, published, bad_rows FROM gold.quality_results WHERE NOT passed"
     assert _sql(lake, verdict) == [("nobody_comes_twice", False, 1)]
+
+
+def _record(nth, topic, customer, updated_at, **columns):
+    """A row of silver.customers or silver.orders with coordinates and clocks."""
+    row = interaction(nth, channel=topic, customer_id=customer, received_at=updated_at)
+    return row | {"raw_topic": f"raw.{topic}", "updated_at": updated_at} | columns
+
+
+def test_tags_and_value_come_out_of_crm_and_orders_and_make_no_contact(spark, lake):
+    base = {"record_key": "crm/1", "crm_status": "active", "region": "上海", "birth_year": 1990}
+    order = {"order_status": "paid", "currency": "CNY", "refunded_minor": 0, "ordered_at": AT, "paid_at": AT}
+    write(lake.lake, "silver.customers", [_record(1, "crm", "c1", AT, **base)])
+    orders = [
+        _record(1, "orders", "c1", AT, order_id="o1", amount_minor=500, **order),
+        _record(2, "orders", "c3", AT, order_id="o2", amount_minor=100, **order),
+    ]
+    write(lake.lake, "silver.orders", orders)
+    rows, versions = silver_rows(spark, lake)
+    for job in (customer_360, customer_tags):
+        job.publish(rows, versions, lake, job.parse_args(["--as-of", "2026-01-20"]))
+    found = _sql(
+        lake, "SELECT customer_id, contacts, region, frequency, monetary_minor FROM gold.customer_360 ORDER BY 1"
+    )
+    # c3 is known by its order only; contacts are those of before
+    assert found == [("c1", 2, "上海", 1, 500), ("c2", 1, None, 0, 0), ("c3", 0, None, 1, 100)]
+    tags = _sql(
+        lake, "SELECT customer_id, tag, tag_value FROM gold.customer_tags WHERE tag_group <> 'behaviour' ORDER BY ALL"
+    )
+    assert tags == [
+        ("c1", "age_band", "35_44"),  # 36 in 2026
+        ("c1", "region", "上海"),
+        ("c1", "value_tier", "middle"),  # of two payers: above two of the four cuts
+        ("c3", "value_tier", "low"),
+    ]
+    assert _sql(lake, "SELECT count(*) FROM gold.quality_results WHERE NOT passed") == [(0,)]

@@ -3,13 +3,16 @@
 from datetime import UTC, datetime
 
 import orjson
+import polars as pl
 
 from pipelines import contracts
 from pipelines.cleaning.batch import RawBatch
 from pipelines.cleaning.context import CleaningContext
 from pipelines.cleaning.process import clean
-from pipelines.identity.crm_import import changes, crm_links, customer_id, read_rows
+from pipelines.identity.changes import links_of, map_record
+from pipelines.identity.crm_import import crm_evidence, customer_id, read_rows
 from pipelines.identity.map_records import feed
+from pipelines.identity.resolve import resolve
 from pipelines.privacy.keys import MasterKey
 from pipelines.simulation import crm
 from pipelines.simulation.traffic import generate
@@ -20,9 +23,13 @@ KEY, SEED, PEOPLE, EVENTS = MasterKey({1: bytes(32)}), 11, 300, 4000
 def test_every_linkable_contact_joins_its_customer_and_nobody_else(tmp_path):
     crm.write(tmp_path / "crm.csv", SEED, PEOPLE)
     context = CleaningContext.create(KEY)
-    links = crm_links(read_rows(tmp_path / "crm.csv"), context.tokeniser, KEY)
-    assert links.conflicts == {}
-    feed(context.identity, changes(links, {}, rule_version=contracts.policy("identity")["version"], valid_from_us=0))
+    policy = contracts.policy("identity")["resolution"]
+    claims = crm_evidence(read_rows(tmp_path / "crm.csv"), context.tokeniser, KEY, policy, at_us=0).claims
+    seqs = claims["record_key"].unique(maintain_order=True).to_frame().with_row_index("record_seq")
+    resolution = resolve(claims.join(seqs, on="record_key").cast({"record_seq": pl.Int64}), [], policy)
+    assert resolution.conflicts == []
+    links = {token: map_record(of, "identity-2", 1) for token, of in links_of(resolution, claims).items()}
+    feed(context.identity, [(token, link and orjson.dumps(link)) for token, link in links.items()])
     messages = list(generate(SEED, EVENTS, PEOPLE, datetime(2026, 11, 20, tzinfo=UTC)))
     columns = {
         "payloads": [m.value for m in messages],

@@ -49,7 +49,8 @@ def run(*arguments: str, answer: str | None = None):
 
 def link(settings, token, customer_id, day):
     at = AT + timedelta(days=day)
-    write(settings.lake, "silver.identity_links", [{"token": token, "customer_id": customer_id, "valid_from_at": at}])
+    row = {"token": token, "customer_id": customer_id, "valid_from_at": at, "recorded_at": at}
+    write(settings.lake, "silver.identity_links", [row])
 
 
 def reject(settings, offset, payload: bytes):

@@ -33,7 +33,9 @@ def frame(*rows: dict) -> pl.DataFrame:
     ("row", "is_theirs"),
     [
         (interaction(customer_id="c_1"), True),  # linked
-        (interaction(phone_token=PHONE), True),  # an identifier of theirs, whoever the join named
+        (interaction(phone_token=PHONE, customer_id=None), True),  # an identifier of theirs
+        (interaction(phone_token=PHONE, customer_id="p_77"), True),  # named by another identifier, linked to nobody
+        (interaction(phone_token=PHONE, customer_id="c_2"), False),  # a recycled number: that row is another's
         (interaction(customer_id="p_" + PHONE[-32:][:24]), True),  # before the link: the provisional name
         (interaction(raw_offset=7), True),  # a message of theirs
         (interaction(raw_offset=8, first_topic="raw.web_chat", first_partition=0, first_offset=7), True),  # its replay
@@ -102,6 +104,7 @@ def test_every_table_with_customers_tells_and_the_others_do_not():
         name for name, table in contracts.tables().items() if not columns_that_tell([f.name for f in table.fields])
     }
     assert silent == {"audit.log", "gold.data_balance", "gold.hot_questions", "gold.quality_results",
+                      "identity.decisions", "identity.outbox",
                       "privacy.erasure_results"}  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from pipelines.simulation.truth import in_pass, truth_id
 START_AT = datetime(2026, 1, 9, tzinfo=UTC)
 NOW_US = 1768435200_000_000  # 2026-01-15: every contact has happened
 # Rejected for what the parts say of each other, not for how a part is written: parsers let these through.
+RECORDS = {"crm", "orders"}  # sent by commands of their own: nobody speaks in them
 JUDGED_LATER = {"text.blank", "time.answered_before_asked"}
 
 
@@ -34,8 +35,8 @@ def test_the_same_arguments_give_the_same_messages(traffic):
 
 def test_exactly_as_many_as_asked_and_every_channel(traffic):
     assert len(traffic) == 6_000
-    assert {message.topic for message in traffic} == {f"raw.{channel}" for channel in PARSERS}
-    assert set(CHANNELS) == set(PARSERS)
+    assert {message.topic for message in traffic} == {f"raw.{channel}" for channel in set(PARSERS) - RECORDS}
+    assert set(CHANNELS) == set(PARSERS) - RECORDS
 
 
 def test_parsers_find_what_the_truth_says(traffic):

@@ -1,0 +1,170 @@
+"""The state of the identities in MariaDB: evidence, decisions, and whose each identifier is; one writer at a time.
+
+A change is one transaction: evidence or decision in, the records it touches resolved anew, links and events into the
+state and into the outbox. What the outbox holds goes to the topics afterwards, and again after a crash in between.
+Only records that share identifiers with what came in are read, so a day's records cost what a day's records cost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import polars as pl
+from sqlalchemy import Connection, Engine, text
+
+from pipelines.identity.changes import Changes, changes, link_records, map_record
+from pipelines.identity.resolve import Conflict, Decision, resolve
+from pipelines.io import identity_rows as rows
+from pipelines.io import identity_writes as writes
+from pipelines.io.mariadb_positions import Positions
+
+log = logging.getLogger(__name__)
+
+MAP_TOPIC, LINKS_TOPIC, EVENTS_TOPIC = "identity.map", "identity.links", "identity.events"
+_LOCK, _LOCK_WAIT_S = "kefulake.identity", 60
+
+
+class IdentityBusy(RuntimeError):
+    """Another process is changing the identities; the message says how long was waited."""
+
+
+@dataclass
+class Outcome:
+    """What a change did: new or changed claims, records looked at, and the differences."""
+
+    claims_changed: int = 0
+    records_looked_at: int = 0
+    changes: Changes = field(default_factory=Changes)
+    conflicts: list[Conflict] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who decides, and why; a rule's name where new evidence does."""
+
+    actor: str
+    reason: str
+
+
+class IdentityStore:
+    """`policy` is policy identity as a whole."""
+
+    def __init__(self, engine: Engine, policy: Mapping[str, Any]):
+        self._engine, self._policy = engine, policy
+        with engine.begin() as connection:
+            rows.create_tables(connection)
+            Positions.create(connection)
+
+    @contextmanager
+    def _alone(self, *, dry_run: bool = False) -> Iterator[Connection]:
+        with self._engine.connect() as connection:
+            got = connection.execute(text("SELECT GET_LOCK(:l, :s)"), {"l": _LOCK, "s": _LOCK_WAIT_S}).scalar_one()
+            if got != 1:
+                raise IdentityBusy(f"Another process has been changing identities for {_LOCK_WAIT_S} s; try again.")
+            connection.rollback()  # the lock is the session's, not the transaction's
+            try:
+                with connection.begin() as transaction:
+                    yield connection
+                    if dry_run:
+                        transaction.rollback()
+            finally:
+                connection.execute(text("DO RELEASE_LOCK(:l)"), {"l": _LOCK})
+
+    def learn(
+        self,
+        evidence: pl.DataFrame,
+        *,
+        at_us: int,
+        author: Author,
+        complete: str | None = None,
+        beside: Callable[[Connection], None] = lambda connection: None,
+        dry_run: bool = False,
+    ) -> Outcome:
+        """Take evidence in and resolve what it touches; `beside` joins the transaction, `dry_run` changes nothing.
+
+        A record of a register (policy `one_record_per_source`) is told whole: what it held and is not told any more
+        ends at `at_us`; with `complete` so does all of that source's records that are not in `evidence`.
+        """
+        registers = self._policy["resolution"]["one_record_per_source"]
+        with self._alone(dry_run=dry_run) as connection:
+            beside(connection)
+            known = rows.claims_of_records(connection, evidence["record_key"].unique().to_list())
+            if complete is not None:
+                known = pl.concat([known, rows.claims_of_source(connection, complete)]).unique(["record_key", "token"])
+            changed = writes.merged(evidence, known, registers=registers, at_us=at_us)
+            outcome = Outcome(claims_changed=changed.height)
+            if changed.height:
+                writes.write_claims(connection, changed)
+                fresh = writes.fresh_claims(changed, known)
+                self._resolve(connection, changed["record_key"], changed["token"], fresh, outcome, at_us, author)
+        return outcome
+
+    def decide(
+        self, decisions: Sequence[Decision], *, at_us: int, author: Author, dry_run: bool = False
+    ) -> Outcome:  # fmt: skip
+        """Take a person's word on pairs of records and resolve what it touches; `dry_run` changes nothing."""
+        outcome = Outcome()
+        records = pl.Series(sorted({key for d in decisions for key in d[1:]}), dtype=pl.String)
+        with self._alone(dry_run=dry_run) as connection:
+            writes.write_decisions(connection, decisions, author.actor, author.reason, at_us)
+            writes.close_reviews(connection, decisions, author.actor, author.reason, at_us)
+            self._resolve(connection, records, pl.Series([], dtype=pl.String), {}, outcome, at_us, author)
+        return outcome
+
+    def _resolve(
+        self,
+        connection: Connection,
+        records: pl.Series,
+        tokens: pl.Series,
+        fresh: Mapping[str, int],
+        outcome: Outcome,
+        at_us: int,
+        author: Author,
+    ) -> None:
+        policy = self._policy["resolution"]
+        around = rows.neighbourhood(
+            connection, records.unique().to_list(), tokens.unique().to_list(), fresh, policy["crowded_above_records"]
+        )
+        decisions = rows.decisions_on(connection, list(around.members))
+        resolution = resolve(around.claims, decisions, policy, crowded=around.crowded)
+        before = rows.links_of_tokens(connection, around.claims["token"].unique().to_list())
+        found = changes(before, around.members, resolution, around.claims, at_us=at_us)
+        outcome.changes, outcome.records_looked_at = found, len(around.members)
+        outcome.conflicts = resolution.conflicts
+        self._write(connection, found, around, at_us, author)
+        writes.propose(connection, resolution.conflicts, self._policy["version"], at_us)
+
+    def _write(
+        self, connection: Connection, found: Changes, around: rows.Neighbourhood, at_us: int, author: Author
+    ) -> None:
+        version = self._policy["version"]
+        writes.write_links(connection, found.links, version, at_us)
+        writes.write_members(connection, found.members)
+        out: list[tuple[str, str, bytes | None]] = []
+        kinds = dict(around.claims.select("token", "token_type").unique().iter_rows())
+        for token, links in found.links.items():
+            told = link_records(token, links, kinds.get(token, ""), version, at_us)
+            out += [(LINKS_TOPIC, token, orjson.dumps(record)) for record in told]
+            current = map_record(links, version, at_us)
+            out.append((MAP_TOPIC, token, None if current is None else orjson.dumps(current)))
+        who = {"actor": author.actor, "reason": author.reason, "rule_version": version, "recorded_at": at_us}
+        for event in found.events:
+            out.append((EVENTS_TOPIC, event.customer_id, orjson.dumps(event._asdict() | who)))
+        writes.write_outbox(connection, out)
+
+    def drain(self, publish: Callable[[str, list[tuple[str, bytes | None]]], object]) -> int:
+        """Hand what the outbox holds to `publish(topic, records)` and forget it; the number of records."""
+        total = 0
+        with self._alone() as connection:
+            while batch := writes.outbox(connection):
+                for topic in (LINKS_TOPIC, EVENTS_TOPIC, MAP_TOPIC):
+                    if told := [(key, value) for _, of, key, value in batch if of == topic]:
+                        publish(topic, told)
+                writes.forget_outbox(connection, batch[-1][0])
+                total += len(batch)
+        return total

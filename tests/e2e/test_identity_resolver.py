@@ -1,0 +1,91 @@
+"""From committed clean records to a link in a running worker's index, on a real broker and a real database."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import uuid
+
+import orjson
+import polars as pl
+import pytest
+
+from pipelines.identity.index import IdentityIndex
+from pipelines.identity.map_records import feed
+from pipelines.io import identity_reads as reads
+from pipelines.io.compacted_tail import CompactedTail
+from pipelines.io.identity_store import MAP_TOPIC
+from pipelines.io.publisher import publish
+
+DEADLINE_S = 60
+
+
+def token(kind: str) -> str:
+    """A token of its own for this test: others share the topic."""
+    return f"{kind}1_{uuid.uuid4().hex}"
+
+
+def say(stack, **record) -> None:
+    """A clean record of a customer on the topic that the resolver reads."""
+    value = {"channel": "mini_program", "sender_role": "customer", "occurred_at": 1_767_225_600_000_000} | record
+    publish(stack.bootstrap, "interactions.clean", [("k", orjson.dumps(value))])
+
+
+@pytest.fixture
+def start(stack, engine):
+    """Starts a resolver, with `--once` or to run on; ends, by its id, what still runs when the test is over."""
+    started: list[subprocess.Popen] = []
+
+    def run(*arguments: str) -> subprocess.Popen:
+        started.append(subprocess.Popen([sys.executable, "-m", "jobs.services.identity_resolver", *arguments]))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def card(engine, wanted: str) -> reads.Card | None:
+    with engine.connect() as connection:
+        return reads.card_of_token(connection, wanted)
+
+
+def test_identifiers_of_one_message_become_one_customer_once(stack, engine, start):
+    openid, unionid = token("op"), token("un")
+    say(stack, openid_token=openid, unionid_token=unionid)
+    assert start("--once").wait(DEADLINE_S) == 0
+    first = card(engine, openid)
+    assert {link.token for link in first.links} == {openid, unionid}
+    assert first.claims["sightings"].to_list() == [1, 1]
+    assert start("--once").wait(DEADLINE_S) == 0  # what was read is not read again
+    assert card(engine, openid).claims["sightings"].to_list() == [1, 1]
+
+
+def test_a_running_worker_knows_within_ten_seconds(stack, engine, start):
+    """Two strangers become one customer while the worker runs: by a message that carries what both had."""
+    assert start("--once").wait(DEADLINE_S) == 0
+    start()
+    index, tail = IdentityIndex(), CompactedTail(stack.bootstrap, MAP_TOPIC)
+    openid, unionid, phone = token("op"), token("un"), token("ph")
+    wanted = pl.Series([openid, unionid, phone])
+
+    def ids_within(seconds: float, settled) -> list[str | None]:
+        deadline_s = time.monotonic() + seconds
+        while not settled(found := index.lookup(wanted).to_list()):
+            assert time.monotonic() < deadline_s, found
+            feed(index, tail.poll_if_due(time.monotonic()))
+            time.sleep(0.05)
+        return found
+
+    try:
+        for batch in tail.load_to_end():
+            feed(index, batch)
+        say(stack, openid_token=openid, unionid_token=unionid)
+        ids_within(DEADLINE_S, lambda found: found[0] is not None)  # the service needs some seconds to start
+        say(stack, unionid_token=unionid, phone_token=phone)
+        found = ids_within(10, lambda found: found[2] is not None)
+    finally:
+        tail.close()
+    assert len(set(found)) == 1
