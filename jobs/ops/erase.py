@@ -123,14 +123,15 @@ def erase(settings: Settings, who: Person, *, subject: str, role: str, reason: s
     sealed = data_keys(settings, who)
 
     said = stores.said_by(settings, who)
+    # First what all readers have to pass: afterwards none of them learns anew what is removed below.
+    tell("Kafka: what all readers have passed goes …")
+    deleted = topics.forget_offsets(settings, wait_s, tell)
+    note = stores.erase_in_mariadb(settings, who)
     _, by_key = topics.topics_of_people()
     left_by_topic = {}
     for topic in by_key:
         tell(f"{topic}: their keys go …")
         left_by_topic[topic] = topics.forget_keys(settings, topic, who.tokens, wait_s)
-    note = stores.erase_in_mariadb(settings, who)
-    tell("Kafka: what all readers have passed goes …")
-    deleted = topics.forget_offsets(settings, wait_s, tell)
     tell("the tables' writers remove their rows …")
     told = stores.command_writers(settings, erasure_id, who, wait_s)
     stores.erase_built_tables(settings, who)

@@ -10,10 +10,11 @@ from deltalake import DeltaTable
 from infra.stack import kafka
 from infra.stack.settings import Settings
 from jobs.ops.erasure_stores import SERVED, ErasureFailed, telling
-from jobs.services.serving_writer import open_store
 from pipelines import contracts
 from pipelines.io import kafka_erasure, progress
 from pipelines.io.committed_log import CommittedLog, Source
+from pipelines.io.mariadb import connect
+from pipelines.io.mariadb_positions import least_positions
 
 CLEANING_GROUP = "kefulake-clean"
 
@@ -74,11 +75,15 @@ def _not_passed(settings: Settings, begins: Mapping[Source, int]) -> list[Source
     return sorted(late)
 
 
-def _not_served(settings: Settings, ends: Mapping[Source, int]) -> set[Source]:
-    fed = [source for source in ends if source.topic in contracts.table(SERVED).topics]
-    store = open_store(settings, contracts.policy("serving") | {"load_data": "never"})
-    known = store.positions([source.application for source in fed])
-    return {source for source in fed if known.get(source.application, 0) < ends[source]}
+def _not_served(settings: Settings, begins: Mapping[Source, int]) -> set[Source]:
+    """Readers that keep their positions in MariaDB: the serving writer reads its topics in any case, others may."""
+    least = least_positions(connect(settings.database_url))
+    served = contracts.table(SERVED).topics
+    return {
+        source
+        for source, begin in begins.items()
+        if least.get(source.application, 0 if source.topic in served else begin) < begin
+    }
 
 
 def forget_keys(settings: Settings, topic: str, keys: Iterable[str], wait_s: float) -> tuple[int, int]:
