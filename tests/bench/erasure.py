@@ -30,7 +30,10 @@ from tests.bench.erasure_search import by_store, patterns, search, show
 from tests.bench.hostile_watch import wait_until
 from tests.bench.scratch_stack import kefulake, scratch_stack
 
-PARTS = ["kafka", "flink-jobmanager", "flink-taskmanager", "mariadb", "job-keeper", "tiering", "serving-writer"]
+PARTS = [
+    "kafka", "flink-jobmanager", "flink-taskmanager", "mariadb", "job-keeper", "tiering", "serving-writer",
+    "identity-resolver",
+]  # fmt: skip
 REPORT = PROJECT_ROOT / "build" / "reports" / "erasure_proof.json"
 # The person must be found in these before, or the search proves nothing.
 CONTROLS = ("kafka", "lake/silver/interactions", "lake/silver/feedback", "mariadb/kefulake")
