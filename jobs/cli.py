@@ -37,6 +37,10 @@ COMMANDS: dict[str, Mounted] = {
     "identity": Mounted("jobs.ops.identity", "Load and show who is who."),
     "rejects": Mounted("jobs.ops.rejects", "Look at rejected messages and send them again."),
     "history": Mounted("jobs.ops.history", "One customer's contacts over all channels."),
+    "vault": Mounted("jobs.ops.vault", "Open a token's personal value, by role and with a reason."),
+    "erase": Mounted("jobs.ops.erase", "Erase a person from every store, with a certificate."),
+    "keys": Mounted("jobs.ops.keys", "Versions of the master key: rotate without a stop, status, retire."),
+    "audit": Mounted("jobs.ops.audit", "Who looked at what; prove that nobody changed it."),
 }
 
 
@@ -64,7 +68,7 @@ def build(arguments: list[str]) -> typer.Typer:
 
     >>> app = build(["--help"])
     >>> sorted(info.name for info in app.registered_commands)[:3]
-    ['balance', 'demo', 'deploy']
+    ['audit', 'balance', 'demo']
     """
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_globals)

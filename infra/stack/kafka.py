@@ -55,6 +55,9 @@ socket.request.max.bytes=33554432
 log.segment.bytes=268435456
 log.retention.hours=168
 log.cleaner.dedupe.buffer.size=16777216
+# An erasure waits for both: by default the log is looked through every 5 minutes, and compacted every 15 s.
+log.retention.check.interval.ms=5000
+log.cleaner.backoff.ms=2000
 num.network.threads=2
 num.io.threads=4
 background.threads=2

@@ -10,10 +10,11 @@ import subprocess
 import tempfile
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 from infra.stack import jars, keys
 from infra.stack.files import PRIVATE, private_folder, write_atomic, write_if_changed
-from infra.stack.settings import DATABASE, READER, WRITER, Settings
+from infra.stack.settings import AUDIT_DATABASE, AUDITOR, DATABASE, READER, WRITER, Settings
 from infra.stack.sockets import socket_folder
 
 ROOT_PASSWORD = "mariadb_root"  # noqa: S105 - the name of the file in keys/, not the password
@@ -63,6 +64,11 @@ GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, CREATE TEMPORARY TAB
 CREATE USER IF NOT EXISTS '{reader}'@'127.0.0.1';
 ALTER USER '{reader}'@'127.0.0.1' IDENTIFIED BY '{reader_password}';
 GRANT SELECT ON `{database}`.* TO '{reader}'@'127.0.0.1';
+CREATE DATABASE IF NOT EXISTS `{audit_database}` CHARACTER SET utf8mb4;
+{audit_table};
+CREATE USER IF NOT EXISTS '{auditor}'@'127.0.0.1';
+ALTER USER '{auditor}'@'127.0.0.1' IDENTIFIED BY '{auditor_password}';
+GRANT SELECT, INSERT ON `{audit_database}`.`audit_log` TO '{auditor}'@'127.0.0.1';
 """
 
 
@@ -136,9 +142,21 @@ def prepare(settings: Settings) -> None:
             root=keys.ensure_password(settings, ROOT_PASSWORD),
             writer_password=keys.ensure_password(settings, f"mariadb_{WRITER}"),
             reader_password=keys.ensure_password(settings, f"mariadb_{READER}"),
+            audit_database=AUDIT_DATABASE,
+            audit_table=_audit_table(),
+            auditor=AUDITOR,
+            auditor_password=keys.ensure_password(settings, f"mariadb_{AUDITOR}"),
         ),
         PRIVATE,
     )
+
+
+def _audit_table() -> str:
+    """Made by root at the start: who adds the rows may neither make nor change the table."""
+    from pipelines import contracts
+
+    ddl = contracts.mariadb_ddl(contracts.table("audit.log"), name=f"{AUDIT_DATABASE}`.`audit_log")
+    return " ".join(ddl.split())
 
 
 def _install(settings: Settings, base: Path) -> None:
@@ -163,6 +181,12 @@ def _install(settings: Settings, base: Path) -> None:
             "Set KEFULAKE_DATABASE_URL=mysql+pymysql://user:password@host/database to use a server of your own."
         )
     draft.rename(data_folder(settings))
+
+
+def root_url(settings: Settings, database: str = DATABASE) -> str:
+    """SQLAlchemy URL of the administrator, through the socket of the own server."""
+    password = quote(keys.ensure_password(settings, ROOT_PASSWORD), safe="")
+    return f"mysql+pymysql://root:{password}@localhost/{database}?unix_socket={_socket(settings)}"
 
 
 def command(settings: Settings) -> list[str]:

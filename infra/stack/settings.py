@@ -16,6 +16,8 @@ DEFAULT_PORT_BASE = 19200
 DATABASE = "kefulake"
 PORT_BASE_FILE = "port-base"
 READER, WRITER = "kefulake_reader", "kefulake_writer"
+# A database of its own: what the writer may do to its tables, it may not do to the audit log.
+AUDIT_DATABASE, AUDITOR = "kefulake_audit", "kefulake_auditor"
 
 
 def _remembered(file: Path) -> str | None:
@@ -218,11 +220,21 @@ class Settings:
             return os.environ.get("KEFULAKE_DATABASE_READER_URL") or self.database_url
         return self._database_url(READER)
 
-    def _database_url(self, user: str) -> str:
+    @property
+    def audit_url(self) -> str:
+        """SQLAlchemy URL of who may add audit rows and read them, nothing else; KEFULAKE_AUDIT_URL on your own server.
+
+        Without that variable the rows stand with the writer's tables, which it may change; the chain still tells.
+        """
+        if not self.own_mariadb:
+            return os.environ.get("KEFULAKE_AUDIT_URL") or self.database_url
+        return self._database_url(AUDITOR, AUDIT_DATABASE)
+
+    def _database_url(self, user: str, database: str = DATABASE) -> str:
         password_file = self.keys / f"mariadb_{user}.password"
         if not password_file.exists():
             raise FileNotFoundError(
                 f"{password_file} is missing: the bundled MariaDB was never set up in {self.home}. Run: kefulake up"
             )
         password = quote(password_file.read_text(encoding="utf-8").strip(), safe="")
-        return f"mysql+pymysql://{user}:{password}@127.0.0.1:{self.ports.mariadb}/{DATABASE}?charset=utf8mb4"
+        return f"mysql+pymysql://{user}:{password}@127.0.0.1:{self.ports.mariadb}/{database}?charset=utf8mb4"

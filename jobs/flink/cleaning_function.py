@@ -92,6 +92,7 @@ class CleanMessage(ScalarFunction):
         from pipelines.cleaning.process import clean_columns
 
         self._memory.before(len(payload))
+        self._context.follow_keys()
         for tail, feed in self._followed:
             if records := tail.poll_if_due(time.monotonic()):
                 feed(records)

@@ -11,7 +11,10 @@ from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
 from infra.stack.settings import Settings
+from jobs.ops.auditing import write_down
+from pipelines import contracts
 from pipelines.io.mariadb import connect
+from pipelines.privacy.roles import sees
 from pipelines.service.history import Contact, history, history_by_phone
 
 SHOWN_CHARS = 60
@@ -21,22 +24,39 @@ def command(
     customer: Annotated[str | None, typer.Option(help="Coded customer ID, e.g. c_… or p_….")] = None,
     phone: Annotated[str | None, typer.Option(help="Phone number; it is turned into its token, never sent on.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Latest contacts to show.")] = 20,
+    role: Annotated[str, typer.Option(envvar="KEFULAKE_ROLE", help="Role you act in (policy roles).")] = "agent",
+    reason: Annotated[str, typer.Option(help="Why; it is written into the audit log.")] = "",
 ) -> None:
-    """One customer's contacts, newest first. Times are UTC; personal values show as tokens."""
+    """One customer's contacts, newest first. Times are UTC; personal values show as tokens. Looking is audited."""
     if (customer is None) == (phone is None):
         raise typer.BadParameter("name the customer by --customer or by --phone, one of them")
     settings = Settings.load()
+    hidden = hidden_from(role)
     try:
         with connect(settings.database_reader_url).connect() as connection:
             if customer is not None:
-                contacts = history(connection, customer, limit)
+                subject, contacts = customer, history(connection, customer, limit)
             else:
-                contacts = history_by_phone(connection, _phone_tokens(settings, phone), limit)
+                (subject,) = tokens = _phone_tokens(settings, phone)
+                contacts = history_by_phone(connection, tokens, limit)
     except (DBAPIError, FileNotFoundError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
         typer.echo(f"The serving database cannot be asked: {reason}. Is it up? kefulake status", err=True)
         raise typer.Exit(1) from error
-    print_contacts(contacts, Console())
+    customers = sorted({contact.customer_id for contact in contacts if contact.customer_id})
+    write_down(settings, "consult", subject, role=role, reason=reason,
+               detail={"rows": len(contacts), "customers": customers})  # fmt: skip
+    print_contacts([contact._replace(**dict.fromkeys(hidden)) for contact in contacts], Console())
+
+
+def hidden_from(role: str) -> list[str]:
+    """Columns of a contact that this role does not see. Raises UnknownRole.
+
+    >>> "text" in hidden_from("analyst"), hidden_from("agent")
+    (True, [])
+    """
+    seen = sees(role, Contact._fields, policy=contracts.policy("roles"), declared=contracts.fields())
+    return [name for name, how in seen.items() if how == "hidden"]
 
 
 def _phone_tokens(settings: Settings, phone: str) -> list[str]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.stack.settings import Settings
+from jobs.ops.auditing import write_down
 from pipelines import contracts
 from pipelines.io import replays
 from pipelines.io.publisher import publish
@@ -19,6 +20,7 @@ from pipelines.io.replays import Replayed
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.masking import mask_text
 from pipelines.privacy.payloads import PayloadError, coordinates, open_payload
+from pipelines.privacy.roles import NotAllowed, check_open_bytes
 from pipelines.service.attempts import last_attempts, next_attempts
 
 REJECTS = "quarantine.rejects"
@@ -53,13 +55,17 @@ def summary() -> None:
 def show(
     rule: Annotated[str | None, typer.Option(help="Only this rule, e.g. text.blank.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 10,
-    unmasked: Annotated[bool, typer.Option("--unmasked", help="Personal numbers in the clear.")] = False,
+    unmasked: Annotated[bool, typer.Option("--unmasked", help="Personal numbers in the clear; audited.")] = False,
+    role: Annotated[str, typer.Option(envvar="KEFULAKE_ROLE", help="Role you act in, for --unmasked.")] = "",
+    reason: Annotated[str, typer.Option(help="Why, for --unmasked; it is written into the audit log.")] = "",
 ) -> None:
     """The newest rejects with their kept bytes, personal numbers masked; of a message its last attempt.
 
     Needs the master key: who may read its file may read the bytes.
     """
     settings = Settings.load()
+    if unmasked:
+        allow_unmasked(settings, rule, limit, role=role, reason=reason)
     key = MasterKey.load(settings)
     found = last_attempts(read(settings, PLACES))
     rows = with_bytes(settings, _of_rule(found, rule).sort("received_at", "raw_offset", descending=True).head(limit))
@@ -70,6 +76,18 @@ def show(
         console.print(f"  {row['rule']}: {row['reason']}")
         console.print(f"  {row['payload_bytes'] or 0} bytes: {readable(row, key, unmasked=unmasked)}\n")
     console.print(f"{len(rows)} shown." if rows else "Nothing was rejected" + (f" by {rule}." if rule else "."))
+
+
+def allow_unmasked(settings: Settings, rule: str | None, limit: int, *, role: str, reason: str) -> None:
+    """Nothing when this role may see bytes in the clear, and it is written down; else exit code 1."""
+    asked = {"role": role, "reason": reason}
+    try:
+        check_open_bytes(role, reason, policy=contracts.policy("roles"))
+    except NotAllowed as refused:
+        write_down(settings, "refused", rule or REJECTS, **asked, detail={"wanted": "open_bytes"})
+        typer.echo(f"Not allowed: {refused}.", err=True)
+        raise typer.Exit(1) from refused
+    write_down(settings, "open_bytes", rule or REJECTS, **asked, detail={"limit": limit})
 
 
 @app.command()

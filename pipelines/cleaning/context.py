@@ -26,6 +26,7 @@ class CleaningContext:
     record_key: bytes
     identity: IdentityIndex = field(default_factory=IdentityIndex)
     baselines: Baselines = field(default_factory=lambda: Baselines.from_policy(contracts.policy("outliers")))
+    key: MasterKey | None = None
 
     @classmethod
     def create(cls, key: MasterKey) -> CleaningContext:
@@ -40,7 +41,13 @@ class CleaningContext:
             cache_values=limits["cache_values"],
             on_new=vault.add,
         )
-        return cls(policies, tokeniser, vault, PayloadSealer(key), key.derive("customer_id", key.token_version))
+        coded = key.derive("customer_id", key.token_version)
+        return cls(policies, tokeniser, vault, PayloadSealer(key), coded, key=key)
+
+    def follow_keys(self) -> None:
+        """Wrap by a new version of the master key from now on, if the file got one; called with each batch."""
+        if self.key is not None:
+            self.key.refresh()
 
     def reset(self) -> None:
         """Forget which tokens were made and emitted: they are made and emitted again."""

@@ -40,6 +40,7 @@ class BronzeConverter:
 
     def rows(self, messages: Sequence[Message]) -> Rows:
         """Every message is a row: bronze takes bytes as they are."""
+        self._key.refresh()
         return Rows(bronze_rows(messages, self._ciphers, self._schema), [])
 
 
@@ -69,12 +70,13 @@ class UnreadableKeeper:
     """
 
     def __init__(self, open_rejects: Callable[[], DeltaStore], key: MasterKey, clock: Callable[[], float] = time.time):
-        self._open, self._sealer, self._clock = open_rejects, PayloadSealer(key), clock
+        self._open, self._key, self._sealer, self._clock = open_rejects, key, PayloadSealer(key), clock
 
     def keep(self, unreadable: Sequence[Unreadable], sources: Mapping[tuple[str, int], Source]) -> int:
         """Gives the number of rows written. Raises LostRace when another service was at the same messages."""
         if not unreadable:
             return 0
+        self._key.refresh()
         store = self._open()
         by_application: dict[str, list[Unreadable]] = {}
         for bad in unreadable:

@@ -31,7 +31,7 @@ from pipelines.io.pace import paced
 log = logging.getLogger(__name__)
 
 REARRANGE = "kefulake/rearrange"
-_SCRATCH = "_rearrange"  # readers and vacuum pass over folders that begin with an underscore
+SCRATCH = "_rearrange"  # readers and vacuum pass over folders that begin with an underscore
 _SCRATCH_LIFETIME_S = 3600
 _BATCH_ROWS = 5_000
 
@@ -64,7 +64,9 @@ class Upkeep:
 
 
 @dataclass(frozen=True)
-class _File:
+class TableFile:
+    """A file of a table; `partition` as in its log: column and value as text."""
+
     path: str
     size: int
     rows: int
@@ -79,18 +81,19 @@ def compact(path: Path, keep: Upkeep) -> int:
     Raises RearrangeFailed when the merged rows are not as many as those read.
     """
     table = DeltaTable(path)
-    chosen = _choose(_files(table), keep)
+    chosen = _choose(files_of(table), keep)
     if not chosen:
         return 0
-    scratch = path / _SCRATCH / uuid.uuid4().hex
+    scratch = path / SCRATCH / uuid.uuid4().hex
     try:
         adds = _merge(path, scratch, chosen, table, keep.rest_factor)
-        return len(chosen) if _commit(table, adds, chosen) else 0
+        return len(chosen) if replace_files(table, adds, chosen) else 0
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _files(table: DeltaTable) -> list[_File]:
+def files_of(table: DeltaTable) -> list[TableFile]:
+    """The files of the snapshot."""
     actions = pa.table(table.get_add_actions(flatten=True))
     partition_columns = table.metadata().partition_columns
     raw = {c: actions.column(f"partition.{c}").cast(pa.string()).to_pylist() for c in partition_columns}
@@ -98,13 +101,13 @@ def _files(table: DeltaTable) -> list[_File]:
     columns = [actions.column(c).to_pylist() for c in ("path", "size_bytes", "num_records")]
     written = actions.column("modification_time").cast(pa.int64()).to_pylist()
     return [
-        _File(p, size, rows, ms, tuple(zip(partition_columns, values, strict=True)))
+        TableFile(p, size, rows, ms, tuple(zip(partition_columns, values, strict=True)))
         for p, size, rows, ms, values in zip(*columns, written, partitions, strict=True)
     ]
 
 
-def _choose(files: list[_File], keep: Upkeep) -> list[_File]:
-    small: dict[tuple, list[_File]] = defaultdict(list)
+def _choose(files: list[TableFile], keep: Upkeep) -> list[TableFile]:
+    small: dict[tuple, list[TableFile]] = defaultdict(list)
     for file in files:
         if file.size < keep.small_file_bytes and file.rows is not None:
             small[file.partition].append(file)
@@ -120,7 +123,9 @@ def _choose(files: list[_File], keep: Upkeep) -> list[_File]:
     return chosen if len(chosen) > 1 else []
 
 
-def _merge(path: Path, scratch: Path, chosen: list[_File], table: DeltaTable, rest_factor: float) -> list[AddAction]:
+def _merge(
+    path: Path, scratch: Path, chosen: list[TableFile], table: DeltaTable, rest_factor: float
+) -> list[AddAction]:
     """Write the rows of `chosen` beside the table by delta-rs (its statistics come with it), then move them in."""
     # The table's own schema, not today's contract: a contract that lost a column must not take its data with it.
     schema, metadata = pa.schema(table.schema().to_arrow()), table.metadata()
@@ -139,18 +144,25 @@ def _merge(path: Path, scratch: Path, chosen: list[_File], table: DeltaTable, re
     found, expected = sum(json.loads(a["stats"])["numRecords"] for a in adds), sum(f.rows for f in chosen)
     if found != expected:
         raise RearrangeFailed(f"{path}: {len(chosen)} files hold {expected} rows, merged {found}; nothing was changed")
-    return [_moved_in(path, scratch, add, chosen[0]) for add in adds]
+    return [moved_in(path, scratch, add, chosen[0]) for add in adds]
 
 
-def _moved_in(path: Path, scratch: Path, add: dict[str, Any], like: _File) -> AddAction:
+def moved_in(path: Path, scratch: Path, add: dict[str, Any], like: TableFile, *, changes: bool = False) -> AddAction:
+    """The file of a scratch table, moved beside `like` into the table's folder, as the action that adds it."""
     target = Path(like.path).parent / add["path"]
     (scratch / add["path"]).rename(path / target)
-    return AddAction(str(target), add["size"], dict(like.partition), add["modificationTime"], False, add["stats"])
+    return AddAction(str(target), add["size"], dict(like.partition), add["modificationTime"], changes, add["stats"])
 
 
-def _commit(table: DeltaTable, adds: list[AddAction], chosen: list[_File]) -> bool:
+def replace_files(
+    table: DeltaTable, adds: list[AddAction], chosen: list[TableFile], *, what: str = "rearrange", changes: bool = False
+) -> bool:
+    """Commit `adds` for `chosen`, fenced: False when another rearrangement came in between; then nothing happened.
+
+    `changes` says that rows differ (an erasure); a mere rearrangement is passed over by who follows the table.
+    """
     now_ms = int(time.time() * 1000)
-    removes = [RemoveAction(f.path, False, now_ms, f.size, dict(f.partition)) for f in chosen]
+    removes = [RemoveAction(f.path, changes, now_ms, f.size, dict(f.partition)) for f in chosen]
     fence = Transaction(REARRANGE, (table.transaction_version(REARRANGE) or 0) + 1)
     try:
         table.create_write_transaction(
@@ -158,7 +170,7 @@ def _commit(table: DeltaTable, adds: list[AddAction], chosen: list[_File]) -> bo
             "append",
             table.schema(),
             table.metadata().partition_columns,
-            commit_properties=CommitProperties(app_transactions=[fence], custom_metadata={"kefulake": "rearrange"}),
+            commit_properties=CommitProperties(app_transactions=[fence], custom_metadata={"kefulake": what}),
             post_commithook_properties=PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False),
         )
     except CommitFailedError as error:
@@ -181,7 +193,7 @@ def checkpoint(path: Path, keep: Upkeep) -> bool:
 
 def vacuum(path: Path, keep: Upkeep) -> int:
     """Delete files no version within the retention refers to, and leavings of killed writers. Gives how many."""
-    for scratch in (path / _SCRATCH).glob("*"):
+    for scratch in (path / SCRATCH).glob("*"):
         if time.time() - scratch.stat().st_mtime > _SCRATCH_LIFETIME_S:
             shutil.rmtree(scratch, ignore_errors=True)
     gone = DeltaTable(path).vacuum(

@@ -79,6 +79,16 @@ class Positions:
             raise LostRace(f"position of {application} is no longer {move.before}")
 
 
+def least_positions(engine: Engine) -> dict[str, int]:
+    """Where the last reader of each application ID is, of all that keep their position here."""
+    query = text(
+        "SELECT cluster_topic_id, partition_no, MIN(next_offset) FROM stream_offsets"
+        " GROUP BY cluster_topic_id, partition_no"
+    )
+    with engine.connect() as connection:
+        return {f"{topic}/{partition}": int(least) for topic, partition, least in connection.execute(query)}
+
+
 def _split(application: str) -> tuple[str, int]:
     topic, _, partition = application.rpartition("/")
     return topic, int(partition)

@@ -16,6 +16,7 @@ from pipelines.io import delta_upkeep
 from pipelines.io.committed_log import CommittedLog, LogRefused, TopicChanged
 from pipelines.io.converters import BronzeConverter, JsonConverter, UnreadableKeeper
 from pipelines.io.delta import DeltaStore, LostRace, SchemaRefused, open_store
+from pipelines.io.erasure_errands import Errands
 from pipelines.io.records import JsonRecords, UnknownColumn
 from pipelines.io.stream_health import Health, write_status
 from pipelines.io.tiering import Limits, TableStream
@@ -77,8 +78,11 @@ def serve(
     policy: Mapping[str, Any],
     *,
     until_caught_up: bool = False,
+    errands: Errands | None = None,
 ) -> None:
     """Turn after turn until `stop`; then what is held is committed. Every failure leads back to `rewind`.
+
+    Between turns, when caught up, the stream's thread runs `errands`: erasures are the work of the table's one writer.
 
     A service runs and tries again for ever. Who asked it to end (`until_caught_up`) waits for the end: it gives up
     once nothing was committed for policy `once_gives_up_after_s`.
@@ -95,7 +99,8 @@ def serve(
         try:
             stream.rewind()
             health.state, health.error = "running", ""
-            _turns(stream, health, stop, policy, until_caught_up)
+            if _turns(stream, health, stop, policy, until_caught_up, errands):
+                continue
             return
         except LostRace as lost:
             health.lost_races += 1
@@ -126,8 +131,14 @@ def serve(
 
 
 def _turns(
-    stream: TableStream, health: Health, stop: threading.Event, policy: Mapping[str, Any], until_caught_up: bool
-) -> None:
+    stream: TableStream,
+    health: Health,
+    stop: threading.Event,
+    policy: Mapping[str, Any],
+    until_caught_up: bool,
+    errands: Errands | None,
+) -> bool:
+    """True when the table was rewritten under the stream, so that it has to be opened anew."""
     poll_s, looked_at, checked_at = policy["reader"]["idle_poll_s"], 0.0, time.time()
     while not stop.is_set():
         began_at = time.time()
@@ -138,6 +149,9 @@ def _turns(
         health.rows_waiting = stream.rows_waiting
         if stream.caught_up:
             health.caught_up_at = began_at
+            if errands is not None and (errand := errands.next(stream.name)):
+                errands.run(errand)
+                return True
             if until_caught_up:
                 break
         if began_at - looked_at > 1:
@@ -151,6 +165,7 @@ def _turns(
     health.state = "stopped"
     health.lag = {str(source): n for source, n in stream.lag().items()}
     stream.close()
+    return False
 
 
 def upkeep_rounds(settings: Settings, tables: Sequence[str], policy: Mapping[str, Any], stop: threading.Event) -> None:
@@ -188,6 +203,7 @@ class Service:
         self._settings, self._policy = settings, policy
         self._streams = {name: table_stream(settings, name, policy, key) for name in tables}
         self.health = {name: Health() for name in tables}
+        self._errands = Errands(settings, tables)
         self._stop = threading.Event()
 
     def stop(self, *_: object) -> None:
@@ -200,7 +216,7 @@ class Service:
             threading.Thread(
                 target=serve,
                 args=(stream, self.health[name], self._stop, self._policy),
-                kwargs={"until_caught_up": until_caught_up},
+                kwargs={"until_caught_up": until_caught_up, "errands": self._errands},
                 name=name,
             )
             for name, stream in self._streams.items()
@@ -210,6 +226,7 @@ class Service:
         )
         for thread in threads:
             thread.start()
+        threading.Thread(target=self._errands.follow, args=(self._stop,), name="erasures", daemon=True).start()
         if upkeep:
             keeper.start()
         while any(thread.is_alive() for thread in threads):

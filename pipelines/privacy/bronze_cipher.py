@@ -2,8 +2,9 @@
 
 The nonce is the message's partition and offset. A topic ID is unique for all time and an offset is given out once per
 partition, so no nonce repeats under one key and none has to be stored; a batch that is written a second time after a
-crash is encrypted to the same bytes. The ciphertext starts with the key version and the topic ID, so a row can be read
-without knowing which life of a topic it came from (a topic deleted and made again has another ID).
+crash is encrypted to the same bytes (under another key after a rotation in between). The ciphertext starts with the
+key version and the topic ID, so a row can be read without knowing which life of a topic it came from (a topic deleted
+and made again has another ID).
 """
 
 from __future__ import annotations
@@ -45,13 +46,19 @@ class BronzeCipher:
     def __init__(self, key: MasterKey, topic_id: bytes):
         if len(topic_id) != 16:
             raise ValueError(f"a topic ID has 16 bytes, not {len(topic_id)}")
-        self._head = bytes([key.version]) + topic_id
-        self._seal = AESGCM(key.derive(_info(topic_id))).encrypt
+        self._key, self._topic_id = key, topic_id
+        self._by(key.version)
+
+    def _by(self, version: int) -> None:
+        self._version, self._head = version, bytes([version]) + self._topic_id
+        self._seal = AESGCM(self._key.derive(_info(self._topic_id), version)).encrypt
 
     def encrypt(
         self, partitions: Sequence[int], offsets: Sequence[int], payloads: Sequence[bytes | None]
     ) -> list[bytes | None]:
         """One ciphertext a payload: key version, topic ID, AES-GCM bytes and tag; None (a tombstone) stays None."""
+        if (version := self._key.version) != self._version:  # the ring follows its file
+            self._by(version)
         head, seal, nonce_of = self._head, self._seal, _NONCE.pack
         return [
             None if payload is None else head + seal(nonce := nonce_of(partition, offset), payload, nonce)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 ENVIRONMENT_VARIABLE = "KEFULAKE_MASTER_KEY"
 KEY_BYTES = 32
+_LAST_VERSION = 255
 
 
 class MasterKeyError(RuntimeError):
@@ -24,6 +25,10 @@ class MasterKey:
     Tokens are made from ``token_version`` and stay what they are when the newest version changes:
     rotation re-wraps data keys and touches nothing else (design decision 8).
 
+    A ring that was loaded from a file follows it: who writes calls `refresh` with each batch and so wraps by a new
+    version from then on, and who meets a version it does not know looks into the file before it gives up. The file gets
+    a version before anything is wrapped by it, so nobody has to be stopped for a rotation.
+
     >>> ring = MasterKey({1: bytes(32)})
     >>> ring.version, len(ring.derive("token"))
     (1, 32)
@@ -31,7 +36,7 @@ class MasterKey:
     False
     """
 
-    def __init__(self, versions: dict[int, bytes], *, token_version: int = 1):
+    def __init__(self, versions: dict[int, bytes], *, token_version: int = 1, source: Path | None = None):
         if not versions:
             raise MasterKeyError("The master key holds no version; create one with MasterKey.create(path).")
         for version, key in versions.items():
@@ -41,11 +46,16 @@ class MasterKey:
             raise MasterKeyError(f"Token key version {token_version} is not in the key ring {sorted(versions)}.")
         self._versions = dict(versions)
         self._derived: dict[tuple[int, str], bytes] = {}
-        self.version = max(versions)
         self.token_version = token_version
+        self._source, self._seen = source, None
 
     def __repr__(self) -> str:  # never the key itself
         return f"MasterKey(versions={sorted(self._versions)})"
+
+    @property
+    def version(self) -> int:
+        """The newest version: what is written now is wrapped by it."""
+        return max(self._versions)
 
     @property
     def versions(self) -> list[int]:
@@ -59,12 +69,34 @@ class MasterKey:
         if known is not None:
             return known
         if version not in self._versions:
+            self.refresh()
+        if version not in self._versions:
             raise MasterKeyError(
                 f"Master key version {version} is needed but not in the key ring {self.versions}; "
                 "put the old version back into the key file."
             )
         hkdf = HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=b"kefulake", info=info.encode())
         return self._derived.setdefault((version, info), hkdf.derive(self._versions[version]))
+
+    def refresh(self) -> bool:
+        """Take over the file's versions if it was written since; True when they changed. Costs a stat (2 us).
+
+        A file that is away, malformed, or holds another key under a number we know changes nothing: who runs goes on
+        with what it has, and the next start says what is wrong.
+        """
+        if self._source is None or (seen := _stamp(self._source)) == self._seen:
+            return False
+        try:
+            there = type(self).load(self._source, environ={})._versions
+        except (MasterKeyError, OSError):
+            return False
+        if self.token_version not in there or any(there.get(n, key) != key for n, key in self._versions.items()):
+            return False
+        self._seen, changed = seen, there != self._versions
+        self._versions = there
+        # A copy first: threads share a ring, and one may be deriving.
+        self._derived = {known: key for known, key in self._derived.copy().items() if known[0] in there}
+        return changed
 
     @classmethod
     def load(cls, where: "Path | str | object", *, environ: dict[str, str] | None = None) -> "MasterKey":
@@ -87,7 +119,10 @@ class MasterKey:
         mode = path.stat().st_mode & 0o777
         if mode & 0o077:
             raise MasterKeyError(f"Others may read the master key {path} (mode {mode:04o}); run: chmod 600 {path}")
-        return cls(_parse(path.read_text().split(), origin=str(path)))
+        seen = _stamp(path)  # before it is read: what is written in between is noticed at the next look
+        ring = cls(_parse(path.read_text().split(), origin=str(path)), source=path)
+        ring._seen = seen
+        return ring
 
     @classmethod
     def create(cls, path: Path | str) -> "MasterKey":
@@ -112,6 +147,61 @@ class MasterKey:
         finally:
             draft.unlink(missing_ok=True)
         return cls.load(path, environ={})
+
+
+def add_version(path: Path) -> int:
+    """Give the key file a new random version; its number. The file is the old or the new one at every moment.
+
+    Raises MasterKeyError when it is missing, malformed or full.
+    """
+    versions = MasterKey.load(path, environ={})._versions
+    new = max(versions) + 1
+    if new > _LAST_VERSION:
+        raise MasterKeyError(f"{path} holds version {_LAST_VERSION}, the last there can be: one byte names it.")
+    write_versions(path, versions | {new: os.urandom(KEY_BYTES)})
+    return new
+
+
+def drop_version(path: Path, version: int) -> None:
+    """Take a version out of the key file. Raises MasterKeyError for the newest, the tokens' own, and an unknown one.
+
+    What is still wrapped by it cannot be opened any more: ask first.
+    """
+    ring = MasterKey.load(path, environ={})
+    if version not in ring.versions or version in (ring.version, ring.token_version):
+        raise MasterKeyError(
+            f"Version {version} cannot go: the file holds {ring.versions}, {ring.version} wraps what is written now, "
+            f"and the tokens are made from {ring.token_version}."
+        )
+    write_versions(path, {number: key for number, key in ring._versions.items() if number != version})
+
+
+def write_versions(path: Path, versions: dict[int, bytes]) -> None:
+    """Write a key file beside and rename it into place, mode 0600, on disk before it counts."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    draft = Path(name)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.writelines(f"{n}:{base64.b64encode(key).decode()}\n" for n, key in sorted(versions.items()))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # a key that a crash takes back after something was wrapped by it is data lost
+        finally:
+            os.close(folder)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes whenever the file is replaced; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _parse(lines: list[str], *, origin: str) -> dict[int, bytes]:

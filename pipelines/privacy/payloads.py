@@ -28,11 +28,17 @@ class PayloadSealer:
     """
 
     def __init__(self, key: MasterKey):
-        self._head = bytes([key.version])
-        self._cipher = AESGCM(key.derive(_INFO))
+        self._key = key
+        self._by(key.version)
+
+    def _by(self, version: int) -> None:
+        self._version, self._head = version, bytes([version])
+        self._cipher = AESGCM(self._key.derive(_INFO, version))
 
     def seal(self, payload: bytes, coordinates: str) -> str:
         """Base64 of version, nonce and ciphertext."""
+        if (version := self._key.version) != self._version:  # the ring follows its file
+            self._by(version)
         nonce = os.urandom(_NONCE_BYTES)
         return base64.b64encode(
             self._head + nonce + self._cipher.encrypt(nonce, payload, coordinates.encode())

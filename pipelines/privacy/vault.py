@@ -36,7 +36,6 @@ class VaultWriter:
 
     def __init__(self, key: MasterKey, *, known_tokens: int = 500_000):
         self._key = key
-        self._wrap_root = key.derive(_INFO)
         self._known_tokens = known_tokens
         self.reset()
 
@@ -64,7 +63,8 @@ class VaultWriter:
         data_key, nonce, wrap_nonce = random[:32], random[32:44], random[44:]
         bound = token.encode()
         ciphertext = AESGCM(data_key).encrypt(nonce, value.encode("utf-8", "replace"), bound)
-        wrapped = _wrap(data_key, token, self._wrap_root, self._key.version, wrap_nonce)
+        version = self._key.version  # of this moment: the ring follows its file
+        wrapped = _wrap(data_key, token, self._key.derive(_INFO, version), version, wrap_nonce)
         # All parts are base64 or our own words, so no JSON escaping is needed: a third of the cost of json.dumps.
         return (
             f'{{"token":"{token}","token_type":"{kind}","token_key_version":{self._key.token_version},'
@@ -90,8 +90,18 @@ def rewrap(entry: str | bytes, key: MasterKey) -> str:
     """The entry with its data key wrapped by the newest master-key version; ciphertext and token unchanged."""
     record = json.loads(entry)
     data_key = _unwrap(base64.b64decode(record["wrapped_key"]), record["token"], key)
-    wrapped = _wrap(data_key, record["token"], key.derive(_INFO), key.version, os.urandom(_NONCE_BYTES))
+    version = key.version
+    wrapped = _wrap(data_key, record["token"], key.derive(_INFO, version), version, os.urandom(_NONCE_BYTES))
     return json.dumps({**record, "wrapped_key": _text(wrapped)}, separators=(",", ":"))
+
+
+def wrapped_by(wrapped_key: str) -> int:
+    """Version of the master key a wrapped data key needs (its first byte).
+
+    >>> wrapped_by("Ag==")
+    2
+    """
+    return base64.b64decode(wrapped_key[:4])[0]
 
 
 def _wrap(data_key: bytes, token: str, root: bytes, version: int, nonce: bytes) -> bytes:

@@ -87,27 +87,27 @@ def test_the_merged_file_has_statistics_for_skipping(tmp_path):
 def test_of_two_rearrangements_of_the_same_files_one_is_refused(tmp_path, monkeypatch):
     """Without the fence delta-rs 1.6.6 commits both, and every row is there twice."""
     filled(tmp_path, 8)
-    first_commit = delta_upkeep._commit
+    first_commit = delta_upkeep.replace_files
 
     def slow_commit(table, adds, chosen):
-        monkeypatch.setattr(delta_upkeep, "_commit", first_commit)
+        monkeypatch.setattr(delta_upkeep, "replace_files", first_commit)
         assert compact(tmp_path, KEEP) == 4  # the other service, while we were merging
         return first_commit(table, adds, chosen)
 
-    monkeypatch.setattr(delta_upkeep, "_commit", slow_commit)
+    monkeypatch.setattr(delta_upkeep, "replace_files", slow_commit)
     assert compact(tmp_path, KEEP) == 0
     assert offsets(tmp_path) == list(range(16))
 
 
 def test_appends_go_on_while_files_are_merged(tmp_path, monkeypatch):
     store = filled(tmp_path, 8)
-    first_commit = delta_upkeep._commit
+    first_commit = delta_upkeep.replace_files
 
     def slow_commit(table, adds, chosen):
         append(store, 8)
         return first_commit(table, adds, chosen)
 
-    monkeypatch.setattr(delta_upkeep, "_commit", slow_commit)
+    monkeypatch.setattr(delta_upkeep, "replace_files", slow_commit)
     assert compact(tmp_path, KEEP) == 4
     append(store, 9)  # and an append whose snapshot is older than the merge
     assert offsets(tmp_path) == list(range(20))
@@ -136,12 +136,12 @@ def test_a_round_is_bounded_in_bytes(tmp_path):
 
 def test_rows_that_do_not_add_up_are_never_committed(tmp_path, monkeypatch):
     filled(tmp_path, 8)
-    real = delta_upkeep._files
+    real = delta_upkeep.files_of
 
     def wrong(table):
-        return [delta_upkeep._File(f.path, f.size, f.rows + 1, f.written_ms, f.partition) for f in real(table)]
+        return [delta_upkeep.TableFile(f.path, f.size, f.rows + 1, f.written_ms, f.partition) for f in real(table)]
 
-    monkeypatch.setattr(delta_upkeep, "_files", wrong)
+    monkeypatch.setattr(delta_upkeep, "files_of", wrong)
     with pytest.raises(delta_upkeep.RearrangeFailed, match="hold 12 rows, merged 8"):
         compact(tmp_path, KEEP)
     assert offsets(tmp_path) == list(range(16))

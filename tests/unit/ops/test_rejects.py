@@ -12,6 +12,7 @@ from infra.stack.settings import Settings
 from jobs import cli
 from jobs.ops import rejects
 from pipelines.io import replays
+from pipelines.io.audit_log import AuditRefused
 from pipelines.io.publisher import PublishError
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.payloads import coordinates, encrypt_payload
@@ -127,7 +128,35 @@ def test_show_gives_each_message_once_newest_first(settings):
     ]
     assert "attempt 1" in told
     assert "13912345678" not in told
-    assert "13912345678" in run("show", "--unmasked")[1]
+
+
+def test_bytes_in_the_clear_are_for_some_roles_with_a_reason_and_written_down(settings, monkeypatch):
+    put(settings, 7, b"call 13912345678")
+    noted = []
+    monkeypatch.setattr(
+        rejects, "write_down", lambda _, act, subject, *, role, **more: noted.append((act, subject, role))
+    )
+    clear = ("show", "--unmasked", "--reason", "broken feed of yesterday")
+    assert "13912345678" in run(*clear, "--role", "data_engineer")[1]
+    code, told = run(*clear, "--role", "analyst")
+    assert (code, "13912345678" in told) == (1, False)
+    code, told = run("show", "--unmasked", "--role", "data_engineer")  # no reason
+    assert (code, "13912345678" in told) == (1, False)
+    assert noted == [
+        ("open_bytes", "quarantine.rejects", "data_engineer"),
+        ("refused", "quarantine.rejects", "analyst"),
+        ("refused", "quarantine.rejects", "data_engineer"),
+    ]
+
+
+def test_what_cannot_be_written_down_is_not_shown(settings, monkeypatch):
+    def refuse(*_, **__):
+        raise AuditRefused("MariaDB is away")
+
+    put(settings, 7, b"call 13912345678")
+    monkeypatch.setattr(rejects, "write_down", refuse)
+    _, told = run("show", "--unmasked", "--role", "data_engineer", "--reason", "broken feed of yesterday")
+    assert "13912345678" not in told
 
 
 def test_summary_counts_what_was_sent_again(settings, sent):

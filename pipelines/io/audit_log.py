@@ -1,0 +1,185 @@
+"""The audit log: rows of the chain in MariaDB, each sent on to the topic ``audit.log``, which is their second place.
+
+The number is the primary key, so two writers cannot both follow the same row: one of them is refused and follows the
+other. A named lock only spares them the refusals. The user that writes may SELECT and INSERT, nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, fields
+from datetime import UTC, datetime, timedelta
+
+import orjson
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from sqlalchemy import Connection, Engine, column, insert, select, table, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from pipelines import contracts
+from pipelines.io.compacted_tail import CompactedTail, TailError
+from pipelines.io.publisher import PublishError, publish
+from pipelines.privacy.audit_chain import Act, AuditRow, Head, link
+from pipelines.privacy.keys import MasterKey
+
+log = logging.getLogger(__name__)
+
+TOPIC = "audit.log"
+_COLUMNS = [field.name for field in fields(AuditRow)]
+_LOG = table("audit_log", *map(column, _COLUMNS))
+_EPOCH = datetime(1970, 1, 1)
+_LOCK, _LOCK_WAIT_S = "kefulake.audit", 10
+_MOST_REFUSALS = 100
+_PAGE_ROWS = 10_000
+
+
+class AuditRefused(RuntimeError):
+    """The row could not be written, so what it would have told of must not happen; the message says why."""
+
+
+class AuditLog:
+    """Adds rows and reads them. `send` takes new rows to the second place and may fail: what it left is sent next time.
+
+    `send` gets a function that gives the rows after a number, and asks for those it lacks.
+    """
+
+    def __init__(
+        self, engine: Engine, key: MasterKey, send: Callable[[Callable[[int], list[AuditRow]]], None] | None = None
+    ):
+        self._engine, self._key, self._send = engine, key, send
+
+    def append(self, act: Act) -> AuditRow:
+        """Write one act down, in one transaction. Raises AuditRefused; then it is not written."""
+        try:
+            with self._engine.connect() as connection, _lock(connection):
+                row = self._followed(connection, act)
+                if self._send is not None:
+                    self._sent(connection)
+                return row
+        except (DBAPIError, OSError) as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            raise AuditRefused(
+                f"the audit log cannot be written ({reason}), so nothing is shown or done. Is MariaDB up? "
+                "Ask kefulake status"
+            ) from error
+
+    def _followed(self, connection: Connection, act: Act) -> AuditRow:
+        for _ in range(_MOST_REFUSALS):
+            row = link(act, self._head(connection), self._key)
+            values = dict(zip(_COLUMNS, astuple(row), strict=True)) | {"acted_at": _instant(row.acted_at)}
+            try:
+                connection.execute(insert(_LOG), values)
+                connection.commit()
+                return row
+            except IntegrityError:  # somebody who did not wait for the lock followed the same row
+                connection.rollback()
+        raise AuditRefused("the audit log cannot be written: other writers were first again and again; try again")
+
+    def _head(self, connection: Connection) -> Head:
+        newest = select(_LOG.c.audit_seq, _LOG.c.row_hash).order_by(_LOG.c.audit_seq.desc()).limit(1)
+        found = connection.execute(newest).first()
+        return Head(*found) if found else Head.none()
+
+    def _sent(self, connection: Connection) -> None:
+        try:
+            self._send(lambda after: _rows(connection, after, _PAGE_ROWS))
+        except (KafkaException, PublishError, TailError) as error:
+            log.warning("the audit row is in the table; topic %s gets it with the next one: %s", TOPIC, error)
+
+    def rows(self, *, after: int = 0) -> Iterator[AuditRow]:
+        """All rows with greater numbers, in their order, read in pages. Raises sqlalchemy.exc.DBAPIError."""
+        with self._engine.connect() as connection:
+            while page := _rows(connection, after, _PAGE_ROWS):
+                yield from page
+                after = page[-1].audit_seq
+
+    def newest(self, limit: int) -> list[AuditRow]:
+        """The last rows, newest first."""
+        with self._engine.connect() as connection:
+            return [
+                _row(found) for found in connection.execute(_select().order_by(_LOG.c.audit_seq.desc()).limit(limit))
+            ]
+
+
+def ensure_table(engine: Engine) -> None:
+    """Makes the table on a server of your own; in the embedded stack root makes it, and nobody else may."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(contracts.mariadb_ddl(contracts.table(TOPIC), name="audit_log"))
+
+
+@contextmanager
+def _lock(connection: Connection) -> Iterator[None]:
+    connection.execute(text("SELECT GET_LOCK(:name, :wait)"), {"name": _LOCK, "wait": _LOCK_WAIT_S})
+    try:
+        yield
+    finally:
+        connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": _LOCK})
+
+
+def _select():
+    return select(*(_LOG.c[name] for name in _COLUMNS))
+
+
+def _rows(connection: Connection, after: int, limit: int) -> list[AuditRow]:
+    chosen = _select().where(_LOG.c.audit_seq > after).order_by(_LOG.c.audit_seq).limit(limit)
+    return [_row(found) for found in connection.execute(chosen)]
+
+
+def _row(found: tuple) -> AuditRow:
+    number, at, *rest = found
+    return AuditRow(number, (at - _EPOCH) // timedelta(microseconds=1), *rest)
+
+
+def _instant(at_us: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC).replace(tzinfo=None) + timedelta(microseconds=at_us)
+
+
+# ---- the second place
+
+
+def sender(bootstrap: str) -> Callable[[Callable[[int], list[AuditRow]]], None]:
+    """Sends what the topic lacks: it asks the topic for its newest number, and the table for the rows after it."""
+
+    def send(rows_after: Callable[[int], list[AuditRow]]) -> None:
+        rows = rows_after(last_sent(bootstrap))
+        publish(bootstrap, TOPIC, [(str(row.audit_seq), orjson.dumps(row)) for row in rows], timeout_s=10)
+
+    return send
+
+
+def last_sent(bootstrap: str, *, timeout_s: float = 3.0) -> int:
+    """Newest number in the topic, 0 for none. Raises KafkaException or TailError."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": f"tail-of-{TOPIC}",  # the client wants a name; nothing is ever committed to it
+            "enable.auto.commit": False,
+            "log_level": 2,
+            "auto.offset.reset": "error",
+        }
+    )
+    try:
+        low, high = consumer.get_watermark_offsets(TopicPartition(TOPIC, 0), timeout=timeout_s)
+        if high <= low:
+            return 0
+        consumer.assign([TopicPartition(TOPIC, 0, high - 1)])
+        message = consumer.poll(timeout_s)
+        if message is None or message.error() is not None:
+            raise TailError(f"The newest record of topic {TOPIC} could not be read in {timeout_s:.0f} s.")
+        return int(message.key())
+    finally:
+        consumer.close()
+
+
+def witness(bootstrap: str) -> dict[int, str]:
+    """Hash by number, as the topic has them. Raises KafkaException or TailError."""
+    tail, known = CompactedTail(bootstrap, TOPIC), {}
+    try:
+        for records in tail.load_to_end():
+            for _, value in records:
+                row = orjson.loads(value)
+                known.setdefault(row["audit_seq"], row["row_hash"])  # what came first counts
+    finally:
+        tail.close()
+    return known
