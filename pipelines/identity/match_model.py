@@ -36,7 +36,11 @@ def train(features: pl.DataFrame, policy: Mapping[str, Any], default: Model | No
         features = features.sample(rules["sample_records"], seed=rules["seed"], shuffle=False)
     features = features.with_row_index("row")
     with duckdb_in_memory() as connection:
-        linker = _linker(connection, features, _settings(policy, None, blocking=["l.row = r.row"], prior=1e-4))
+        linker = _linker(
+            connection,
+            features,
+            _settings(policy, None, _told(features, policy), blocking=["l.row = r.row"], prior=1e-4),
+        )
         linker.training.estimate_probability_two_random_records_match(
             [block_on(*rule) for rule in rules["surely_one_person"]], recall=rules["surely_one_person_recall"]
         )
@@ -68,7 +72,7 @@ def compare(
     model: Model,
     policy: Mapping[str, Any],
     *,
-    blocking: list[str],
+    blocking: list[Any],
     prior: float,
     above: float = 0,
 ) -> pl.DataFrame:
@@ -76,19 +80,29 @@ def compare(
 
     Args:
         features: with ``row``, their number from 0.
-        blocking: conditions over ``l`` and ``r`` in SQL; made of our own names, never of input.
+        blocking: Splink's blocking rules; made of our own names, never of input.
         above: the least probability by Splink's reckoning.
 
     Returns:
         ``row_l``, ``row_r``, ``match_weight`` (bits), and per comparison the name of its level.
     """
+    told = _told(features, policy)
     with duckdb_in_memory() as connection:
-        linker = _linker(connection, features, _settings(policy, model, blocking=blocking, prior=prior))
+        linker = _linker(connection, features, _settings(policy, model, told, blocking=blocking, prior=prior))
         found = linker.inference.predict(threshold_match_probability=above or None)
-        gammas = ", ".join(f"gamma_{c}" for c in policy["comparisons"])
+        gammas = ", ".join(f"gamma_{c}" for c in told)
         query = f"SELECT row_l, row_r, match_weight, {gammas} FROM {found.physical_name}"  # noqa: S608
         table = pl.from_arrow(connection.sql(query).to_arrow_table())
-    return table.select("row_l", "row_r", "match_weight", *(_level_name(c, policy) for c in policy["comparisons"]))
+    said = [_level_name(c, policy) if c in told else pl.lit("missing").alias(c) for c in policy["comparisons"]]
+    return table.select("row_l", "row_r", "match_weight", *said)
+
+
+def _told(features: pl.DataFrame, policy: Mapping[str, Any]) -> list[str]:
+    """The comparisons that have anything to compare: what nobody told would only be parsed and evaluated."""
+    columns = {"area": ["locality", "postcode"]}
+    return [
+        c for c in policy["comparisons"] if any(features[x].null_count() < len(features) for x in columns.get(c, [c]))
+    ]
 
 
 def bits(model: Model, column: str) -> pl.Expr:
@@ -127,8 +141,10 @@ def _linker(connection: duckdb.DuckDBPyConnection, features: pl.DataFrame, optio
     return Linker("people", options, DuckDBAPI(connection), set_up_basic_logging=False, validate_settings=False)
 
 
-def _settings(policy: Mapping[str, Any], model: Model | None, *, blocking: list[str], prior: float) -> dict:
-    """Splink's settings: the policy's comparisons, with the numbers of a model where there is one."""
+def _settings(
+    policy: Mapping[str, Any], model: Model | None, told: list[str], *, blocking: list[Any], prior: float
+) -> dict[str, Any]:
+    """Splink's settings: the comparisons that have something to compare, with a model where there is one."""
     return {
         "link_type": "dedupe_only",
         "unique_id_column_name": "row",
@@ -138,8 +154,7 @@ def _settings(policy: Mapping[str, Any], model: Model | None, *, blocking: list[
         "retain_intermediate_calculation_columns": False,
         "retain_matching_columns": True,  # without them Splink keeps the levels to itself
         "comparisons": [
-            {"output_column_name": c, "comparison_levels": list(_levels_of(c, policy, model))}
-            for c in policy["comparisons"]
+            {"output_column_name": c, "comparison_levels": list(_levels_of(c, policy, model))} for c in told
         ],
     }
 
@@ -157,12 +172,12 @@ def _levels_of(column: str, policy: Mapping[str, Any], model: Model | None) -> I
 
 def _comparisons(learned: Mapping[str, Any], policy: Mapping[str, Any], default: Model | None) -> Iterator[tuple]:
     share = learned["probability_two_random_records_match"]
-    for comparison in learned["comparisons"]:
-        column = comparison["output_column_name"]
-        seen = {level["label_for_charts"]: level for level in comparison["comparison_levels"]}
+    told = {c["output_column_name"]: c["comparison_levels"] for c in learned["comparisons"]}
+    for column in policy["comparisons"]:
+        seen = {level["label_for_charts"]: level for level in told.get(column, [])}
         known = default["comparisons"][column] if default else {}
         names = [name for name, _ in levels(column, policy) if name != "missing"]
-        yield column, {name: _numbers(seen[name], known.get(name), policy["training"], share) for name in names}
+        yield column, {name: _numbers(seen.get(name, {}), known.get(name), policy["training"], share) for name in names}
 
 
 def _numbers(

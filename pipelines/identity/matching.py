@@ -18,38 +18,55 @@ from pipelines.identity.match_profiles import KEY_PREFIX
 
 def match_all(features: pl.DataFrame, model: Model, policy: Mapping[str, Any]) -> pl.DataFrame:
     """All pairs at or above policy `thresholds.review_above`."""
-    return _pairs(features, model, policy, population=len(features))
+    usable = features.with_columns(_usable(k, limit) for k, limit in _limits(policy).items())
+    return _pairs(usable, model, policy, population=len(features))
 
 
 def match_new(new: pl.DataFrame, existing: pl.DataFrame, model: Model, policy: Mapping[str, Any]) -> pl.DataFrame:
     """The pairs of `match_all` over both frames that hold a new record; the cost follows the new ones.
 
-    Of the existing records only those that share a key with a new one are looked at.
+    Of the existing records only those are compared that share a usable key with a new one; to find them costs one look
+    at each key of each existing record.
     """
-    names = [c for c in new.columns if c.startswith(KEY_PREFIX)]
-    shared = pl.any_horizontal(pl.col(k).is_in(new[k].drop_nulls().unique().implode()) for k in names)
-    near = existing.lazy().filter(shared.fill_null(False)).collect()
-    both = pl.concat([new.with_columns(is_new=True), near.select(new.columns).with_columns(is_new=False)])
+    met = {k: _met(new[k], existing[k], limit) for k, limit in _limits(policy).items()}
+    rows = pl.concat([rows for _, rows in met.values()]).unique()
+    both = pl.concat([new.with_columns(is_new=True), existing[rows].select(new.columns).with_columns(is_new=False)])
+    both = both.with_columns(pl.when(pl.col(k).is_in(keys.implode())).then(pl.col(k)) for k, (keys, _) in met.items())
     return _pairs(both, model, policy, population=len(new) + len(existing), only_new=True)
+
+
+def _limits(policy: Mapping[str, Any]) -> dict[str, int]:
+    return {f"{KEY_PREFIX}{i:02d}": rule["at_most"] for i, rule in enumerate(policy["blocking"]["rules"])}
+
+
+def _met(new: pl.Series, existing: pl.Series, limit: int) -> tuple[pl.Series, pl.Series]:
+    """The keys of new records that more than one and at most `limit` records have, and the existing rows so met."""
+    asked = new.drop_nulls()
+    rows = existing.is_in(asked.unique().implode()).fill_null(False).arg_true()
+    found = existing.gather(rows)
+    counts = pl.concat([asked, found]).alias("key").value_counts(name="records")
+    usable = counts.filter(pl.col("records").is_between(2, limit))["key"]
+    return usable, rows.filter(found.is_in(usable.implode()))
 
 
 def _pairs(
     features: pl.DataFrame, model: Model, policy: Mapping[str, Any], *, population: int, only_new: bool = False
 ) -> pl.DataFrame:
-    names = [c for c in features.columns if c.startswith(KEY_PREFIX)]
-    limits = [rule["at_most"] for rule in policy["blocking"]["rules"]]
-    features = features.sort("record_id").with_row_index("row")
-    features = features.with_columns(_usable(k, limit) for k, limit in zip(names, limits, strict=True))
-    used = [k for k in names if features[k].null_count() < len(features)]
-    blocking = [f"l.{k} = r.{k}" + (" AND (l.is_new OR r.is_new)" if only_new else "") for k in used]
+    keys = pl.concat_list(pl.col(k) for k in _limits(policy)).list.drop_nulls().alias("keys")
+    people = features.with_row_index("row").with_columns(keys).drop(list(_limits(policy)))
+    # New records come first and Splink pairs each record with later ones, so a pair with a new one begins with it.
+    rule = "l.keys = r.keys" + (" AND l.is_new" if only_new else "")
+    blocking = [{"blocking_rule": rule, "arrays_to_explode": ["keys"], "sql_dialect": "duckdb"}]
     share, above = prior(model, population), policy["thresholds"]["review_above"]
-    pairs = compare(features, model, policy, blocking=blocking, prior=share, above=above)
+    pairs = compare(people, model, policy, blocking=blocking, prior=share, above=above)
     excess = _household_excess(pairs, model, policy, math.log2(share / (1 - share)))
     weight = pl.col("match_weight") - excess
+    ends = [features["record_id"].gather(pairs[row]).alias(row) for row in ("row_l", "row_r")]
     return (
-        pairs.select(
-            features["record_id"].gather(pairs["row_l"]).alias("record_id_left"),
-            features["record_id"].gather(pairs["row_r"]).alias("record_id_right"),
+        pairs.with_columns(ends)
+        .select(
+            pl.min_horizontal("row_l", "row_r").alias("record_id_left"),
+            pl.max_horizontal("row_l", "row_r").alias("record_id_right"),
             weight.alias("match_weight"),
             (1 / (1 + (-weight * math.log(2)).exp())).alias("match_probability"),
             pl.struct(list(policy["comparisons"])).struct.json_encode().alias("evidence"),
