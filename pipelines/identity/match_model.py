@@ -27,11 +27,18 @@ Model = dict[str, Any]
 def train(features: pl.DataFrame, policy: Mapping[str, Any], default: Model | None = None) -> Model:
     """Learn a model from features (`match_profiles.features`) alone: no labels, the same numbers for the same seed.
 
-    u comes from random pairs, m by expectation maximisation over pairs that share two names, a birth date or an
-    address; each pass learns the comparisons it does not block on. A level nobody showed takes the number of `default`,
-    else of the policy's `unseen`.
+    u comes from random pairs, m by expectation maximisation over pairs that share
+    what the policy lists; each pass learns the comparisons it does not block on. A level nobody showed takes the
+    number of `default`, else of the policy's `unseen`. With fewer than `least_records` the default itself is the model.
+
+    Raises:
+        ValueError: too few records and no default.
     """
     rules, population = policy["training"], len(features)
+    if population < rules["least_records"]:
+        if default is None:
+            raise ValueError(f"{population} records are too few to learn from; {rules['least_records']} are needed")
+        return default
     if population > rules["sample_records"]:
         features = features.sample(rules["sample_records"], seed=rules["seed"], shuffle=False)
     features = features.with_row_index("row")

@@ -144,7 +144,7 @@ def _null_where_said_nothing(text: pl.Expr, words: list[str]) -> pl.Expr:
 def _birth_date(rules: Mapping[str, Any]) -> pl.Expr:
     """Eight digits, year first; NULL for the defaults of forms. Digits that are no day stay: they may be a slip."""
     text = pl.col("birth_date").str.normalize("NFKC").str.strip_chars()
-    parts = text.str.extract_groups(r"^(\d{4})\D{1,2}(\d{1,2})\D{1,2}(\d{1,2})\D?$")
+    parts = text.str.extract_groups(r"^(\d{4})\D{1,2}(\d{1,2})\D{1,2}(\d{1,2})(?:\D.*)?$")
     dated = pl.concat_str(
         parts.struct[0], parts.struct[1].str.zfill(2), parts.struct[2].str.zfill(2), ignore_nulls=False
     )

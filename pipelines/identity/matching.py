@@ -15,6 +15,16 @@ import polars as pl
 from pipelines.identity.match_model import Model, bits, compare, prior
 from pipelines.identity.match_profiles import KEY_PREFIX
 
+PAIRS = {
+    "record_id_left": pl.String,
+    "record_id_right": pl.String,
+    "match_weight": pl.Float64,
+    "match_probability": pl.Float64,
+    "evidence": pl.String,
+    "rule_version": pl.String,
+}
+"""A pair, the lesser record_id left: weight in bits, probability, level by comparison as JSON, version of the model."""
+
 
 def match_all(features: pl.DataFrame, model: Model, policy: Mapping[str, Any]) -> pl.DataFrame:
     """All pairs at or above policy `thresholds.review_above`."""
@@ -52,6 +62,8 @@ def _met(new: pl.Series, existing: pl.Series, limit: int) -> tuple[pl.Series, pl
 def _pairs(
     features: pl.DataFrame, model: Model, policy: Mapping[str, Any], *, population: int, only_new: bool = False
 ) -> pl.DataFrame:
+    if features.is_empty():
+        return pl.DataFrame(schema=PAIRS)
     keys = pl.concat_list(pl.col(k) for k in _limits(policy)).list.drop_nulls().alias("keys")
     people = features.with_row_index("row").with_columns(keys).drop(list(_limits(policy)))
     # New records come first and Splink pairs each record with later ones, so a pair with a new one begins with it.

@@ -13,6 +13,8 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
+from pipelines.privacy.normalise import check_digit
+
 DUPLICATES = 0.15  # share of the records that repeat an earlier one
 FAMILY, _TWINS = 0.25, 0.02
 _ONSETS = ["b", "br", "c", "ch", "d", "f", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "r", "s", "st", "t", "w"]
@@ -24,11 +26,17 @@ _FIELDS = {  # how often a slip falls on a field
     "given_name": 16, "family_name": 14, "birth_date": 10, "street_number": 10, "address_line_1": 16,
     "address_line_2": 12, "locality": 12, "postcode": 10, "region": 3,
 }  # fmt: skip
+_CONTACT_FIELDS = {"phone": 16, "email": 12, "national_id": 5}
 _LETTERS, _DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
 
 
-def people(records: int, seed: int, *, family: float = 0.0) -> tuple[pl.DataFrame, pl.DataFrame]:
+def people(
+    records: int, seed: int, *, family: float = 0.0, contacts: bool = False
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Raw profiles in random order (record_id and the columns FEBRL has, without an ID), and (record_id, person).
+
+    `family` is the share of persons who live with the one before them; with `contacts` there are phone, email and
+    national_id too, each told by some, and one phone in five is a family's.
 
     >>> profiles, truth = people(1_000, seed=3)
     >>> len(profiles), truth["person"].n_unique(), profiles.equals(people(1_000, seed=3)[0])
@@ -37,12 +45,15 @@ def people(records: int, seed: int, *, family: float = 0.0) -> tuple[pl.DataFram
     chance = np.random.default_rng(seed)
     persons = round(records * (1 - DUPLICATES))
     table = _persons(persons, chance, family)
+    fields = _FIELDS
+    if contacts:
+        table, fields = table.with_columns(_contacts(table, chance)), _FIELDS | _CONTACT_FIELDS
     copied = chance.integers(0, persons, records - persons)
     rows = table[copied.tolist()].to_dicts()
     slips = random.Random(seed)
-    pools = {column: table[column].drop_nulls().to_list()[:50_000] for column in _FIELDS}
+    pools = {column: table[column].drop_nulls().to_list()[:50_000] for column in fields}
     for row in rows:
-        _spoil(row, pools, slips)
+        _spoil(row, pools, fields, slips)
     every = pl.concat([table, pl.DataFrame(rows, schema=table.schema)]) if rows else table
     order = chance.permutation(records)
     every = every.with_columns(person=np.concatenate([np.arange(persons), copied]))[order.tolist()]
@@ -84,6 +95,27 @@ def _persons(count: int, chance: np.random.Generator, family_share: float) -> pl
     )
 
 
+def _contacts(table: pl.DataFrame, chance: np.random.Generator) -> list[pl.Series]:
+    """Numbers that nobody has: phones begin with 100, IDs are of people born before 1910."""
+    count = len(table)
+    phones = 10_000_000_000 + chance.permutation(10 * count)[:count]
+    shared = np.flatnonzero(chance.random(count) < 0.2)
+    same_home = (table["address_line_1"] == table["address_line_1"].shift(1)).fill_null(False).to_numpy()
+    shared = shared[same_home[shared]]
+    phones[shared] = phones[shared - 1]
+    bodies = [f"110101{1900 + n // 336_000 % 10}{n // 28_000 % 12 + 1:02d}{n // 1_000 % 28 + 1:02d}{n % 1_000:03d}"
+              for n in range(count)]  # fmt: skip
+    told = {
+        "phone": (0.7, [f"+1{phone}" for phone in phones]),
+        "email": (0.5, [f"u{n:08d}@example.org" for n in chance.permutation(count)]),
+        "national_id": (0.4, [body + check_digit(body) for body in bodies]),
+    }
+    return [
+        pl.select(pl.when(pl.Series(chance.random(count) < share)).then(pl.Series(values)).alias(name)).to_series()
+        for name, (share, values) in told.items()
+    ]
+
+
 def _words(count: int, syllables: int, chance: np.random.Generator) -> np.ndarray:
     """Distinct words that can be said."""
     found: dict[str, None] = {}
@@ -99,13 +131,15 @@ def _often(chance: np.random.Generator, kinds: int, count: int) -> np.ndarray:
     return chance.choice(kinds, size=count, p=weights / weights.sum())
 
 
-def _spoil(row: dict[str, str | None], pools: dict[str, list[str]], chance: random.Random) -> None:
+def _spoil(
+    row: dict[str, str | None], pools: dict[str, list[str]], fields: dict[str, int], chance: random.Random
+) -> None:
     """One to four slips, at most two in a field; now and then two columns changed places."""
     if chance.random() < 0.06:
         row["given_name"], row["family_name"] = row["family_name"], row["given_name"]
     if row["address_line_2"] is not None and chance.random() < 0.08:
         row["address_line_1"], row["address_line_2"] = row["address_line_2"], row["address_line_1"]
-    for column in chance.choices(list(_FIELDS), list(_FIELDS.values()), k=chance.choice((1, 2, 2, 3, 3, 4))):
+    for column in chance.choices(list(fields), list(fields.values()), k=chance.choice((1, 2, 2, 3, 3, 4))):
         value, kind = row[column], chance.random()
         if value is None or kind < 0.12:
             row[column] = None if value is not None else chance.choice(pools[column])
