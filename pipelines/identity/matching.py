@@ -36,11 +36,12 @@ def match_new(new: pl.DataFrame, existing: pl.DataFrame, model: Model, policy: M
     """The pairs of `match_all` over both frames that hold a new record; the cost follows the new ones.
 
     Of the existing records only those are compared that share a usable key with a new one; to find them costs one look
-    at each key of each existing record.
+    at each key of each existing record. A record that stands in both frames (it has changed) counts as new.
     """
     met = {k: _met(new[k], existing[k], limit) for k, limit in _limits(policy).items()}
     rows = pl.concat([rows for _, rows in met.values()]).unique()
-    both = pl.concat([new.with_columns(is_new=True), existing[rows].select(new.columns).with_columns(is_new=False)])
+    near = existing[rows].select(new.columns).filter(~pl.col("record_id").is_in(new["record_id"].implode()))
+    both = pl.concat([new.with_columns(is_new=True), near.with_columns(is_new=False)])
     both = both.with_columns(pl.when(pl.col(k).is_in(keys.implode())).then(pl.col(k)) for k, (keys, _) in met.items())
     return _pairs(both, model, policy, population=len(new) + len(existing), only_new=True)
 

@@ -86,6 +86,21 @@ def test_a_key_of_many_records_brings_no_pair():
     assert (len(few), len(many)) == (30 * 29 // 2, 0)
 
 
+def test_the_same_bound_holds_for_a_new_record():
+    rows = [{"record_id": f"{n:02d}", "family_name": "李", "birth_date": "19880417"} for n in range(31)]
+    likely = MODEL | {"prior": 0.4, "population": 30}
+    new = features(rows[:1])
+    few, many = (matching.match_new(new, features(rows[1:n]), likely, POLICY) for n in (30, 31))
+    assert (len(few), len(many)) == (29, 0)
+
+
+def test_a_record_that_changed_is_not_its_own_double():
+    before = features([{"record_id": "a"} | LI_LEI, {"record_id": "b"} | LI_LEI])
+    changed = features([{"record_id": "a"} | LI_LEI | {"locality": "上海"}])
+    pairs = matching.match_new(changed, before, MODEL, POLICY)
+    assert pairs.select("record_id_left", "record_id_right").rows() == [("a", "b")]
+
+
 def test_new_records_get_the_pairs_of_a_full_run():
     frame, _ = synthetic()
     new, existing = frame[:400], frame[400:]

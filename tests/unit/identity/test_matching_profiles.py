@@ -2,6 +2,8 @@
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines import contracts
 from pipelines.identity import match_profiles
@@ -47,6 +49,21 @@ def normal(column, value):
 )
 def test_normal_form(column, value, expected):
     assert normal(column, value) == expected
+
+
+TYPED = st.text(alphabet="aZé9 -·/.李雷０ａ\u3000", max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.fixed_dictionaries({c: st.none() | TYPED for c in match_profiles.COLUMNS}), min_size=1, max_size=4))
+def test_a_normal_form_is_its_own_normal_form(rows):
+    """So that features may be kept and made again from what was kept."""
+    numbered = pl.DataFrame(rows, schema=dict.fromkeys(match_profiles.COLUMNS, pl.String)).with_columns(
+        record_id=pl.int_range(pl.len()).cast(pl.String)
+    )
+    once = match_profiles.features(numbered, POLICY, PLACEHOLDERS)
+    again = match_profiles.features(once.select("record_id", *match_profiles.COLUMNS), POLICY, PLACEHOLDERS)
+    assert again.equals(once)
 
 
 def test_only_a_right_check_digit_makes_an_id_valid():
