@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import polars as pl
@@ -38,7 +39,10 @@ def match_new(new: pl.DataFrame, existing: pl.DataFrame, model: Model, policy: M
     Of the existing records only those are compared that share a usable key with a new one; to find them costs one look
     at each key of each existing record. A record that stands in both frames (it has changed) counts as new.
     """
-    met = {k: _met(new[k], existing[k], limit) for k, limit in _limits(policy).items()}
+    limits = _limits(policy)
+    with ThreadPoolExecutor() as pool:  # polars looks through one column with one core
+        found = pool.map(lambda k: _met(new[k], existing[k], limits[k]), limits)
+        met = dict(zip(limits, found, strict=True))
     rows = pl.concat([rows for _, rows in met.values()]).unique()
     near = existing[rows].select(new.columns).filter(~pl.col("record_id").is_in(new["record_id"].implode()))
     both = pl.concat([new.with_columns(is_new=True), near.with_columns(is_new=False)])
