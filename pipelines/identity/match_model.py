@@ -27,9 +27,9 @@ Model = dict[str, Any]
 def train(features: pl.DataFrame, policy: Mapping[str, Any], default: Model | None = None) -> Model:
     """Learn a model from features (`match_profiles.features`) alone: no labels, the same numbers for the same seed.
 
-    u comes from random pairs, m by expectation maximisation over pairs that share
-    what the policy lists; each pass learns the comparisons it does not block on. A level nobody showed takes the
-    number of `default`, else of the policy's `unseen`. With fewer than `least_records` the default itself is the model.
+    u comes from random pairs, m by expectation maximisation over pairs that share what the policy lists; each pass
+    learns the comparisons it does not block on. A level nobody showed takes the number of `default`, else of the
+    policy's `unseen`. With fewer than `least_records` the default itself is the model.
 
     Raises:
         ValueError: too few records and no default.

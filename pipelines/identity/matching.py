@@ -28,7 +28,25 @@ PAIRS = {
 
 
 def match_all(features: pl.DataFrame, model: Model, policy: Mapping[str, Any]) -> pl.DataFrame:
-    """All pairs at or above policy `thresholds.review_above`."""
+    """All pairs at or above policy `thresholds.review_above`.
+
+    Args:
+        features: of all records (`match_profiles.features`).
+        model: `match_model.train`, or policy matching_model.
+        policy: policy matching.
+
+    Returns:
+        `PAIRS`, ordered by the two IDs.
+
+    >>> from pipelines import contracts
+    >>> from pipelines.identity.match_profiles import features
+    >>> policy, nobody = contracts.policy("matching"), contracts.policy("identity")["placeholders"]
+    >>> people = pl.DataFrame({"record_id": ["b", "a", "c"], "full_name": ["李雷", "李雷", "韩梅梅"],
+    ...     "birth_date": ["1988-04-17", "1988/4/17", None], "phone": ["13812345671"] * 3})
+    >>> pairs = match_all(features(people, policy, nobody), contracts.policy("matching_model"), policy)
+    >>> pairs.select("record_id_left", "record_id_right").rows()
+    [('a', 'b')]
+    """
     usable = features.with_columns(_usable(k, limit) for k, limit in _limits(policy).items())
     return _pairs(usable, model, policy, population=len(features))
 
