@@ -1,5 +1,7 @@
 """Person records in normal form: what is one value, what is none."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -100,3 +102,9 @@ def test_a_record_without_a_name_of_its_own_is_refused():
         match_profiles.features(pl.DataFrame({"record_id": ["a", "a"]}), POLICY, PLACEHOLDERS)
     with pytest.raises(ValueError, match="no column record_id"):
         match_profiles.features(pl.DataFrame({"phone": ["1"]}), POLICY, PLACEHOLDERS)
+
+
+def test_the_lock_leaves_igraph_out():
+    """Splink names igraph (GPL) as a dependency and needs it for metrics of graphs only, which we never ask for."""
+    lock = (Path(__file__).resolve().parents[3] / "requirements.lock").read_text()
+    assert "igraph" not in lock
