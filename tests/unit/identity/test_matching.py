@@ -150,3 +150,17 @@ def test_nothing_personal_can_reach_a_disk():
         assert settings["temp_directory"] == ""
         with pytest.raises(Exception, match="disabled"):
             connection.execute("COPY (SELECT 1) TO '/tmp/people.csv'")
+
+
+@pytest.mark.parametrize(
+    ("other", "level"),
+    [
+        ("11010519491231002X", "exact"),
+        ("110105194912310038", "conflict"),  # two digits away, and its check digit is right: another person
+        ("110105194912310029", "typo"),  # a wrong check digit: somebody slipped
+    ],
+)
+def test_a_right_check_digit_tells_another_person_from_a_slip(other, level):
+    rows = [{"record_id": r} | LI_LEI | {"national_id": i} for r, i in (("a", "11010519491231002X"), ("b", other))]
+    pairs = matching.match_all(features(rows), MODEL, POLICY)
+    assert json.loads(pairs["evidence"][0])["national_id"] == level
