@@ -42,7 +42,8 @@ install_packages() {
     else
         install=("$VENV/bin/python" -m pip install)
     fi
-    "${install[@]}" -r requirements.lock || fail "the packages could not be installed; is the package index reachable?"
+    # The lock is complete; resolved anew, Splink would bring igraph (GPL), which nothing here imports.
+    "${install[@]}" --no-deps -r requirements.lock || fail "the packages could not be installed; is the package index reachable?"
     "${install[@]}" --quiet --no-deps -e . || fail "the project itself could not be installed into $VENV"
     printf '%s' "$wanted" >"$STAMP.new"
     mv "$STAMP.new" "$STAMP"
