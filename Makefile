@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: help setup demo up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report erasure-proof lock clean
+.PHONY: help setup demo up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity erasure-proof rfm-report lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,10 +62,15 @@ memory: setup  ## resident memory of every part, idle and under load: memory.jso
 cleaning-report: setup  ## precision and recall of every cleaning rule against the truth: cleaning.json
 	@$(BIN)/python -m tests.bench.cleaning_report $(ARGS)
 
+bench-identity: setup  ## matching beside plain Splink, the resolver in a simulated world, erasure: identity.json, erasure.json
+	@$(BIN)/python -m tests.bench.identity_match $(ARGS)
+	@$(BIN)/python -m tests.bench.identity_resolution
+	@$(BIN)/python -m tests.bench.rfm_cdnow
+	@$(BIN)/python -m tests.bench.erasure
+
 erasure-proof: setup  ## a person in every store before, in none after: erasure_proof.json
 	@$(BIN)/python -m tests.bench.erasure $(ARGS)
 
-.PHONY: rfm-report
 rfm-report: setup  ## value tiers on real orders: customers worked by hand, recognition, next quarter: rfm.json
 	@$(BIN)/python -m tests.bench.rfm_cdnow $(ARGS)
 

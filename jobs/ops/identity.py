@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,7 @@ from rich.table import Table
 from infra.stack.settings import Settings
 from jobs.ops import identity_cards as cards
 from pipelines import contracts
+from pipelines.identity.cardinality import report
 from pipelines.identity.crm_import import SOURCE, CrmEvidence, crm_evidence, read_rows
 from pipelines.identity.resolve import Decision
 from pipelines.io import identity_reads as reads
@@ -42,8 +44,8 @@ def load(
     job joins by the new map within seconds. Loading the same file again changes nothing.
     """
     settings = Settings.load()
-    report, outcome = load_file(settings, crm_file, now_us=now_us(), dry_run=dry_run)
-    show_load(report, outcome, dry_run=dry_run)
+    told, outcome = load_file(settings, crm_file, now_us=now_us(), dry_run=dry_run)
+    show_load(told, outcome, dry_run=dry_run)
 
 
 @app.command()
@@ -109,6 +111,22 @@ def review(
     decide(store, settings, [Decision("must" if accept else "cannot", *pair)], Author(actor, reason), dry_run=False)
 
 
+@app.command()
+def cardinality() -> None:
+    """How many records and owners each kind of identifier has, and whether it may be used for linking.
+
+    Exit code 1 where a kind may not link that policy identity links by.
+    """
+    settings, policy = Settings.load(), contracts.policy("identity")
+    with connect(settings.database_reader_url).connect() as connection:
+        evidence = reads.all_evidence(connection)
+    found = report(evidence, **policy["cardinality"])
+    cards.show_cardinality(found, Console())
+    used = [*policy["resolution"]["for_good"], *policy["resolution"]["changes_hands"]]
+    if not found.filter((pl.col("verdict") == "may_not_link") & pl.col("token_type").is_in(used)).is_empty():
+        raise typer.Exit(1)
+
+
 def now_us() -> int:
     """Now, in microseconds since the epoch."""
     return time.time_ns() // 1000
@@ -140,15 +158,15 @@ def load_file(
     key, policy = MasterKey.load(settings), contracts.policy("identity")
     vault = VaultWriter(key)
     tokeniser = Tokeniser(key, placeholders=policy["placeholders"], on_new=vault.add)
-    report = crm_evidence(read_rows(crm_file), tokeniser, key, policy["resolution"], at_us=now_us)
+    told = crm_evidence(read_rows(crm_file), tokeniser, key, policy["resolution"], at_us=now_us)
     store = IdentityStore(connect(settings.database_url), policy)
     author = Author("policy:identity", f"CRM file {crm_file.name}")
-    outcome = store.learn(report.claims, at_us=now_us, author=author, complete=SOURCE, dry_run=dry_run)
+    outcome = store.learn(told.claims, at_us=now_us, author=author, complete=SOURCE, dry_run=dry_run)
     if not dry_run:
-        changed = set(outcome.changes.links)
-        publish(settings.bootstrap, VAULT_TOPIC, [(t, e.encode()) for t, e in vault.drain() if t in changed])
+        entries = [(token, entry.encode()) for token, entry in vault.drain() if token in outcome.tokens_changed]
+        publish(settings.bootstrap, VAULT_TOPIC, entries)
         store.drain(partial(publish, settings.bootstrap))
-    return report, outcome
+    return told, outcome
 
 
 def show_load(report: CrmEvidence, outcome: Outcome, *, dry_run: bool) -> None:

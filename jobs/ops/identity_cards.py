@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import polars as pl
 from rich.console import Console
 from rich.table import Table
 
@@ -81,6 +82,29 @@ def show_reviews(reviews: list[Review], console: Console) -> None:
     console.print(table)
     if reviews:
         console.print("kefulake identity review --accept|--reject --pair A B --reason WHY --actor YOU")
+
+
+def show_cardinality(found: pl.DataFrame, console: Console) -> None:
+    """A line a kind of identifier, with the verdict and why."""
+    names = (
+        "identifier",
+        "distinct",
+        "records",
+        "records each (p50, p99, max)",
+        "two owners",
+        "hubs",
+        "verdict",
+        "why",
+    )
+    table = Table(*names, title="May it be used for linking?")
+    for row in found.iter_rows(named=True):
+        each = " ".join(f"{row[f'records_per_token_{at}']:,}" for at in ("p50", "p99", "max"))
+        counts = (f"{row[name]:,}" for name in ("contested_tokens", "hub_tokens"))
+        table.add_row(
+            row["token_type"], f"{row['tokens']:,}", f"{row['records']:,}", each, *counts,
+            row["verdict"].replace("_", " "), row["reason"] or "",
+        )  # fmt: skip
+    console.print(table)
 
 
 def show_outcome(outcome: Outcome, console: Console, *, dry_run: bool) -> None:

@@ -20,9 +20,11 @@ from pipelines.privacy.tokens import Tokeniser, token_values
 SOURCE = "crm"
 REQUIRED_COLUMNS = ("customer_no", "phone", "phone_verified", "unionid", "member_number")
 _YES = frozenset(["1", "true", "yes", "y", "t", "是", "已验证"])
-# Kind of token → column; the last two are read where the file has them.
+# Kind of token → column; those that are not required are read where the file has them. Name and birth date join nobody:
+# they tell one person who registered twice from two.
 _COLUMNS = {
     "phone": "phone", "unionid": "unionid", "member": "member_number", "email": "email", "national_id": "national_id",
+    "person_name": "name", "birth_date": "birth_date",
 }  # fmt: skip
 
 
@@ -97,7 +99,11 @@ def crm_evidence(
                 result.placeholders[kind] += 1
             if token is None:
                 continue
-            vouched = row["phone_verified"].lower() in _YES if kind == "phone" else kind in resolution["crm"]
+            vouched = (
+                row["phone_verified"].lower() in _YES
+                if kind == "phone"
+                else kind in resolution["crm"] or kind in resolution["same_person"]
+            )
             result.unverified_phones += kind == "phone" and not vouched
             claim = {"record_key": record, "source": SOURCE, "token": token, "token_type": kind, "attested": vouched}
             claim |= {"first_seen_at": at_us, "last_seen_at": None, "sightings": 1}

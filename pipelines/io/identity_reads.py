@@ -110,6 +110,13 @@ def open_reviews(connection: Connection, limit: int) -> list[Review]:
     return [Review(*row) for row in connection.execute(text(_REVIEWED + order), {"limit": limit})]
 
 
+def all_evidence(connection: Connection) -> pl.DataFrame:
+    """record_key, token, token_type, attested of all evidence."""
+    query = text("SELECT record_key, token, token_type, attested FROM identity_claims")
+    kinds = {"record_key": pl.String, "token": pl.String, "token_type": pl.String, "attested": pl.Int8}
+    return pl.DataFrame([tuple(row) for row in connection.execute(query)], schema=kinds, orient="row")
+
+
 def merging(connection: Connection, customer_id: str, other_customer_id: str) -> list[Decision]:
     """The decisions that make one customer of two: their oldest records belong together, and nothing is kept apart.
 

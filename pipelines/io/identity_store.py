@@ -35,9 +35,10 @@ class IdentityBusy(RuntimeError):
 
 @dataclass
 class Outcome:
-    """What a change did: new or changed claims, records looked at, and the differences."""
+    """What a change did: new or changed claims and their identifiers, records looked at, and the differences."""
 
     claims_changed: int = 0
+    tokens_changed: frozenset[str] = frozenset()
     records_looked_at: int = 0
     changes: Changes = field(default_factory=Changes)
     conflicts: list[Conflict] = field(default_factory=list)
@@ -97,7 +98,7 @@ class IdentityStore:
             if complete is not None:
                 known = pl.concat([known, rows.claims_of_source(connection, complete)]).unique(["record_key", "token"])
             changed = writes.merged(evidence, known, registers=registers, at_us=at_us)
-            outcome = Outcome(claims_changed=changed.height)
+            outcome = Outcome(changed.height, frozenset(changed["token"]))
             if changed.height:
                 writes.write_claims(connection, changed)
                 fresh = writes.fresh_claims(changed, known)
