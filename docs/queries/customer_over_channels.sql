@@ -2,7 +2,7 @@
 WITH widest AS (
   SELECT customer_id
   FROM gold.customer_360
-  WHERE channels >= 3
+  WHERE channels >= 3 AND identity_status = 'linked'
   ORDER BY channels DESC, contacts DESC, customer_id
   LIMIT 1
 ), said AS (

@@ -71,11 +71,15 @@ def run(settings: Settings, events: int, rate: int) -> None:
     with step(sent, f"kefulake simulate --events {events} --rate {rate}"):
         told = ["--seed", str(SEED), "--customers", str(CUSTOMERS), "--truth", str(work / "truth.parquet")]
         _kefulake("simulate", "--events", str(events), "--rate", str(rate), *told)
+    people = ["--seed", str(SEED), "--customers", str(CUSTOMERS)]
+    with step("their records in the CRM and their orders", "kefulake simulate crm-records; kefulake simulate orders"):
+        _kefulake("simulate", "crm-records", *people)
+        _kefulake("simulate", "orders", *people)
     with step("the bundled samples of every channel, good and broken", "kefulake replay FOLDER --channel …"):
         samples = _replay_samples()
     with step("bring what was received into the lake, without waiting for the next checkpoint", "kefulake flush"):
         _flush(settings, received_before + events + samples)
-    with step("build gold.customer_360 and gold.hot_questions with Spark, each behind its gate"):
+    with step("build gold.customer_360, customer_tags and hot_questions with Spark, each behind its gate"):
         _spark("gold")  # both in one session: opening one costs as much as a build
     _show(settings)
 
@@ -163,7 +167,11 @@ def _customer(columns: list[str], rows: list[tuple]) -> None:
     over = len({row[columns.index("channel")] for row in rows})
     _print(f"one customer over {over} channels, times in UTC", columns[1:], [row[1:] for row in rows[:CONTACTS_SHOWN]])
     if rows:
-        console.print(f"all contacts, with the stack up: kefulake history --customer {rows[0][0]}\n", soft_wrap=True)
+        customer = rows[0][0]
+        console.print(f"all contacts, with the stack up: kefulake history --customer {customer}\n", soft_wrap=True)
+        console.print(Rule("why that is one customer"))
+        console.print(f"  [dim]kefulake identity explain {customer}[/]")
+        typer.echo(_kefulake("identity", "explain", customer))
 
 
 def _query(name: str) -> str:
