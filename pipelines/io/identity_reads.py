@@ -156,7 +156,7 @@ def _merged_last(
             f"No person merged {customer_id}: rules did. Say which records leave by --away; "
             f"kefulake identity explain {customer_id} lists them."
         )
-    around = rows.neighbourhood(connection, records, [], {}, resolution["crowded_above_records"])
+    around = rows.neighbourhood(connection, records, [], {}, resolution)
     rest = [d for d in decisions if d != merged[-1]]
     without = resolve(around.claims, rest, resolution, crowded=around.crowded)
     oldest = without.members[records[0]]

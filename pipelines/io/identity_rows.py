@@ -108,13 +108,19 @@ def _claims(connection: Connection, column: str, wanted: Sequence[str]) -> pl.Da
 
 
 def neighbourhood(
-    connection: Connection, records: Sequence[str], tokens: Sequence[str], fresh: Mapping[str, int], limit: int
+    connection: Connection,
+    records: Sequence[str],
+    tokens: Sequence[str],
+    fresh: Mapping[str, int],
+    resolution: Mapping[str, Any],
 ) -> Neighbourhood:
-    """What is connected with these records and identifiers.
+    """What is connected with these records and identifiers, by policy identity's part `resolution`.
 
-    An identifier in more than `limit` records is not looked through, unless it was not crowded before the `fresh`
-    claims (token → how many are new): then those who were joined by it are seen once more, to part.
+    Names and birth dates (`same_person`) connect nobody: thousands share one. An identifier in more records than
+    `crowded_above_records` is not looked through, unless it was not crowded before the `fresh` claims (token → how many
+    are new): then those who were joined by it are seen once more, to part.
     """
+    limit, says_who = resolution["crowded_above_records"], resolution["same_person"]
     seen_records, seen_tokens, crowded = set(records), set(tokens), set()
     parts, new_records, new_tokens = [], list(seen_records), list(seen_tokens)
     while new_records or new_tokens:
@@ -129,7 +135,8 @@ def neighbourhood(
         seen_records.update(new_records)
         found = claims_of_records(connection, new_records)
         parts.append(found)
-        new_records, new_tokens = [], sorted(set(found["token"]) - seen_tokens)
+        connecting = found.filter(~pl.col("token_type").is_in(says_who))["token"]
+        new_records, new_tokens = [], sorted(set(connecting) - seen_tokens)
         seen_tokens.update(new_tokens)
     claims = pl.concat(parts).unique(["record_key", "token"], maintain_order=True)
     return Neighbourhood(claims, members(connection, sorted(seen_records)), frozenset(crowded))

@@ -102,7 +102,9 @@ class IdentityStore:
             if changed.height:
                 writes.write_claims(connection, changed)
                 fresh = writes.fresh_claims(changed, known)
-                self._resolve(connection, changed["record_key"], changed["token"], fresh, outcome, at_us, author)
+                says_who = pl.col("token_type").is_in(self._policy["resolution"]["same_person"])
+                tokens = changed.filter(~says_who)["token"]
+                self._resolve(connection, changed["record_key"], tokens, fresh, outcome, at_us, author)
         return outcome
 
     def decide(
@@ -128,9 +130,7 @@ class IdentityStore:
         author: Author,
     ) -> None:
         policy = self._policy["resolution"]
-        around = rows.neighbourhood(
-            connection, records.unique().to_list(), tokens.unique().to_list(), fresh, policy["crowded_above_records"]
-        )
+        around = rows.neighbourhood(connection, records.unique().to_list(), tokens.unique().to_list(), fresh, policy)
         decisions = rows.decisions_on(connection, list(around.members))
         resolution = resolve(around.claims, decisions, policy, crowded=around.crowded)
         before = rows.links_of_tokens(connection, around.claims["token"].unique().to_list())

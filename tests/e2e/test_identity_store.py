@@ -155,6 +155,15 @@ def test_an_identifier_that_becomes_crowded_parts_whom_it_had_joined(engine):
     assert store.learn(evidence(many[limit + 1]), at_us=30, author=AUTHOR).records_looked_at == 1
 
 
+def test_a_common_name_connects_nobody(engine):
+    store = IdentityStore(engine, POLICY)
+    store.learn(evidence(*[(f"crm/{n:02}", f"p{n} x1 y1") for n in range(20)]), at_us=10, author=AUTHOR)
+    assert store.learn(evidence(("crm/90", "p90 x1 y1")), at_us=20, author=AUTHOR).records_looked_at == 1
+    again = store.learn(evidence(("crm/91", "p90 x1 y1")), at_us=30, author=AUTHOR)  # the same phone: one person twice
+    assert again.records_looked_at == 2
+    assert links(engine)["p90"] == [("c_90", 0, None, "attested")]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_step_by_step_as_if_all_at_once(engine, seed):
     """Sixty random steps of evidence, merges and splits: the state is what `resolve` says of everything."""
@@ -171,8 +180,8 @@ def test_step_by_step_as_if_all_at_once(engine, seed):
             name = f"{chance.choice(['crm', 's'])}/{step:02}{len(made)}"
             if name.startswith("crm") and known and chance.random() < 0.2:
                 name = chance.choice([record for record in known if record.startswith("crm")] or [name])
-            letters = {letter: f"{letter}{chance.randrange(6)}{chance.choice(['', '', '?'])}" for letter in "phmoune"}
-            tokens = chance.sample(sorted(letters.values()), chance.randint(1, 3))
+            letters = {letter: f"{letter}{chance.randrange(6)}{chance.choice(['', '', '?'])}" for letter in "phmounexy"}
+            tokens = chance.sample(sorted(letters.values()), chance.randint(1, 4))
             made.append((name, " ".join(tokens)))
         made = list(dict(made).items())
         known += [name for name, _ in made if name not in known]

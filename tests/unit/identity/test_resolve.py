@@ -17,7 +17,7 @@ from pipelines.identity.resolve import DAY_US, Decision, Resolution, resolve
 POLICY = contracts.policy("identity")["resolution"]
 TYPES = {
     "p": "phone", "e": "email", "u": "unionid", "o": "openid", "m": "member", "n": "national_id", "h": "user_handle",
-    "N": "person_name", "B": "birth_date",
+    "x": "person_name", "y": "birth_date",
 }  # fmt: skip
 
 
@@ -122,13 +122,13 @@ def test_a_browsers_number_goes_to_whoever_says_once_who_they_are():
 
 
 def test_one_person_who_registered_twice_is_told_by_name_and_birth_date():
-    same = [("crm1", "p1 N1 B1"), ("crm2", "p1 m2 N1 B1")]
+    same = [("crm1", "p1 x1 y1"), ("crm2", "p1 m2 x1 y1")]
     assert customers(resolve(rows(*same), [], POLICY)) == grouped("crm1 crm2")
-    twins = [("crm1", "p1 N1 B1"), ("crm2", "p1 m2 N2 B1")]
+    twins = [("crm1", "p1 x1 y1"), ("crm2", "p1 m2 x2 y1")]
     assert customers(resolve(rows(*twins), [], POLICY)) == grouped("crm1 | crm2")
-    nameless = [("crm1", "p1 B1"), ("crm2", "p1 B1")]  # a birth date alone says nothing
+    nameless = [("crm1", "p1 y1"), ("crm2", "p1 y1")]  # a birth date alone says nothing
     assert customers(resolve(rows(*nameless), [], POLICY)) == grouped("crm1 | crm2")
-    namesakes = [("crm1", "p1 N1 B1"), ("crm2", "p2 N1 B1")]  # nothing but name and birth date in common
+    namesakes = [("crm1", "p1 x1 y1"), ("crm2", "p2 x1 y1")]  # nothing but name and birth date in common
     assert customers(resolve(rows(*namesakes), [], POLICY)) == grouped("crm1 | crm2")
 
 
