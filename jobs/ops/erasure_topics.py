@@ -92,8 +92,8 @@ def forget_keys(settings: Settings, topic: str, keys: Iterable[str], wait_s: flo
     if not keys:
         return 0, 0
     with kafka_erasure.hasty(settings.bootstrap, [topic], kafka_erasure.COMPACTING):
-        kafka_erasure.remove_keys(settings.bootstrap, topic, keys)
         sources = CommittedLog(settings.bootstrap, [topic]).sources()
+        kafka_erasure.remove_keys(settings.bootstrap, sources, keys)
         while True:
             kafka_erasure.roll(settings.bootstrap, sources)
             time.sleep(2.5)  # the cleaner looks every 2 s

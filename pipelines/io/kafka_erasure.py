@@ -142,9 +142,19 @@ def segments_before(data: Path, offsets: Mapping[Source, int]) -> list[Path]:
     return sorted(left)
 
 
-def remove_keys(bootstrap: str, topic: str, keys: Iterable[str]) -> int:
-    """A record without a value for each key: readers drop it, compaction removes what stood under it."""
-    return publish(bootstrap, topic, [(key, None) for key in sorted(keys)])
+def remove_keys(bootstrap: str, sources: Iterable[Source], keys: Iterable[str]) -> int:
+    """A record without a value for each key: readers drop it, compaction removes what stood under it.
+
+    In every partition of a topic: the job's Java client and ours choose by different hashes of the key, and a removal
+    in another partition than the value removes nothing.
+    """
+    records = [(source, key) for source in sources for key in sorted(keys)]
+    topic = {source.topic for source, _ in records}
+    if len(topic) > 1:
+        raise ValueError(f"partitions of one topic are meant, not of {sorted(topic)}")
+    return publish(
+        bootstrap, topic.pop(), [(key, None) for _, key in records], partitions=[s.partition for s, _ in records]
+    )  # fmt: skip
 
 
 def records_of(bootstrap: str, topic: str, keys: Collection[str]) -> tuple[int, int]:

@@ -17,11 +17,14 @@ def publish(
     records: Iterable[tuple[str | None, bytes | None]],
     *,
     headers: Iterable[list[tuple[str, bytes]]] | None = None,
+    partitions: Iterable[int] | None = None,
     timeout_s: float = 60.0,
 ) -> int:
     """Produce (key, value) records, idempotent and acknowledged by all replicas; the number written.
 
-    `headers` runs beside the records. Raises PublishError.
+    `headers` and `partitions` run beside the records. Without `partitions` the client chooses by key, and not as
+    Flink's Java client does: what has to replace or remove a record of the job's must name its partition. Raises
+    PublishError.
     """
     failures: list[str] = []
     delivered = 0
@@ -44,12 +47,14 @@ def publish(
         }
     )
     beside = iter(headers) if headers is not None else None
+    places = iter(partitions) if partitions is not None else None
     sent = 0
     for key, value in records:
         extra = next(beside) if beside is not None else None
+        place = {} if places is None else {"partition": next(places)}
         while True:
             try:
-                producer.produce(topic, value=value, key=key, headers=extra, on_delivery=on_delivery)
+                producer.produce(topic, value=value, key=key, headers=extra, on_delivery=on_delivery, **place)
                 break
             except BufferError:  # the queue is full: let it drain
                 producer.poll(0.1)

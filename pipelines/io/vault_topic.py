@@ -40,9 +40,12 @@ class LogStuck(RuntimeError):
 
 @dataclass
 class Newest:
-    """The newest record of each token: its offset, and how many stand under which key version (0: removed)."""
+    """The newest record of each token and partition: its offset, and how many stand under which version (0: removed).
 
-    offsets: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    By partition, because the job's Java client and ours hash a key differently: a token may stand in two.
+    """
+
+    offsets: dict[tuple[int, bytes], int] = field(default_factory=dict)
     versions: Counter = field(default_factory=Counter)
 
 
@@ -59,11 +62,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 def newest(bootstrap: str) -> Newest:
     """What counts in the topic now; some 200 bytes of memory a token."""
-    wrapped: dict[bytes, int] = {}
+    wrapped: dict[tuple[int, bytes], int] = {}
     found = Newest()
     for message in records(bootstrap):
-        found.offsets[message.key()] = (message.partition(), message.offset())
-        wrapped[message.key()] = _version_of(message)
+        place = message.partition(), message.key()
+        found.offsets[place], wrapped[place] = message.offset(), _version_of(message)
     found.versions.update(wrapped.values())
     return found
 
@@ -74,17 +77,18 @@ def wrap_anew(bootstrap: str, key: MasterKey) -> int:
     Raises PublishError, KafkaException, or VaultError for an entry that does not open: then nothing of its batch was
     written, and what was written before is as good as it was.
     """
-    counts, anew, done = newest(bootstrap), [], 0
+    counts, anew, places, done = newest(bootstrap), [], [], 0
     for message in records(bootstrap):
-        if counts.offsets.get(message.key()) != (message.partition(), message.offset()):
+        if counts.offsets.get((message.partition(), message.key())) != message.offset():
             continue  # not the newest, or newer than the first pass
         if _version_of(message) in (0, key.version):
             continue
         anew.append((message.key(), rewrap(message.value(), key).encode()))
+        places.append(message.partition())  # or compaction would keep the old one for ever
         if len(anew) >= BATCH_ROWS:
-            done += publish(bootstrap, TOPIC, anew)
-            anew.clear()
-    return done + (publish(bootstrap, TOPIC, anew) if anew else 0)
+            done += publish(bootstrap, TOPIC, anew, partitions=places)
+            anew, places = [], []
+    return done + (publish(bootstrap, TOPIC, anew, partitions=places) if anew else 0)
 
 
 def records(bootstrap: str, topic: str = TOPIC) -> Iterator[Message]:
