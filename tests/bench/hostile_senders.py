@@ -44,7 +44,9 @@ def renumbered(message: Hostile) -> Hostile:
     return message if payload is None else message._replace(payload=payload.replace(b"honest-1", b"honest-3"))
 
 
-def into_kafka(settings: Settings, messages: Iterable[Hostile]) -> dict[Coordinate, Hostile]:
+def into_kafka(
+    settings: Settings, messages: Iterable[Hostile], *, compression: str = "none"
+) -> dict[Coordinate, Hostile]:
     """Produce them and wait for all; where each stands. Raises RuntimeError when the broker refuses one."""
     placed: dict[Coordinate, Hostile] = {}
     refused: list[str] = []
@@ -55,7 +57,7 @@ def into_kafka(settings: Settings, messages: Iterable[Hostile]) -> dict[Coordina
         else:
             placed[message.topic(), message.partition(), message.offset()] = hostile
 
-    producer = _producer(settings)
+    producer = _producer(settings, compression)
     for one in messages:
         topic, stamp = f"raw.{one.channel}", {"timestamp": one.record_ms} if one.record_ms else {}
         while True:

@@ -89,5 +89,12 @@ def test_hostile_messages_through_the_gateway_are_judged_once_and_stop_nothing(j
     assert judged(job, sent).wrong == []
 
 
+@pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])
+def test_whatever_a_sender_compresses_with_is_read(job, watch, compression):
+    honest = Honest(now_s() - 3, prefix=6 + ["gzip", "snappy", "lz4", "zstd"].index(compression) * 10)
+    sent = into_kafka(job, [honest.one(channel) for channel in CHANNELS], compression=compression)
+    assert judged(job, sent).wrong == []
+
+
 def test_the_same_job_and_the_same_workers_run_on(watch):
     assert watch.faults() == []
