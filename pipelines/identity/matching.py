@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from pipelines.identity.match_model import Model, bits, compare, prior
 from pipelines.identity.match_profiles import KEY_PREFIX
@@ -87,8 +89,8 @@ def _pairs(
 ) -> pl.DataFrame:
     if features.is_empty():
         return pl.DataFrame(schema=PAIRS)
-    keys = pl.concat_list(pl.col(k) for k in _limits(policy)).list.drop_nulls().alias("keys")
-    people = features.with_row_index("row").with_columns(keys).drop(list(_limits(policy)))
+    keys = list(_limits(policy))
+    people = features.drop(keys).with_row_index("row").with_columns(keys=_listed(features.select(keys)))
     # New records come first and Splink pairs each record with later ones, so a pair with a new one begins with it.
     rule = "l.keys = r.keys" + (" AND l.is_new" if only_new else "")
     blocking = [{"blocking_rule": rule, "arrays_to_explode": ["keys"], "sql_dialect": "duckdb"}]
@@ -110,6 +112,14 @@ def _pairs(
         .filter(pl.col("match_probability") >= above)
         .sort("record_id_left", "record_id_right")
     )
+
+
+def _listed(keys: pl.DataFrame) -> pl.Series:
+    """The keys of each record as a list without NULLs; by numpy, for concat_list takes ten times as long."""
+    there = np.column_stack([column.is_not_null().to_numpy() for column in keys])
+    values = np.column_stack([column.fill_null(0).to_numpy() for column in keys])[there]
+    offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    return pl.Series(pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))))
 
 
 def _usable(key: str, limit: int) -> pl.Expr:
