@@ -17,7 +17,8 @@ from infra.stack.settings import PROJECT_ROOT, Settings
 
 pytestmark = [pytest.mark.stack, pytest.mark.spark, pytest.mark.timeout(900)]
 EVENTS, WIDTH, LIMIT_S = 2_000, 100, 600
-SAMPLES = sum(1 for _ in (PROJECT_ROOT / "schemas" / "examples").glob("raw.*/*"))
+EXAMPLES = PROJECT_ROOT / "schemas" / "examples"
+SAMPLES = sum(1 for _ in EXAMPLES.glob("raw.*/*"))
 
 
 @dataclass
@@ -63,13 +64,26 @@ def section(shown: str, title: str) -> list[list[str]]:
 def test_the_balance_is_closed_to_the_row(shown: str) -> None:
     rows = [line.split() for line in shown.splitlines() if re.match(r"(raw\.\w+|all) +\d", line)]
     topics = {row[0]: row[1:] for row in rows}
-    assert len(rows) == len(topics) == 15  # 14 channels and the sum
+    assert len(rows) == len(topics) == 17  # 14 channels, CRM, orders and the sum
     total = [int(cell.replace(",", "")) for cell in topics.pop("all")]
     assert {row[-1] for row in topics.values()} == {"yes"}
     received, kept, rejected, in_review, duplicate, missing, twice, unknown = total
-    assert received == EVENTS + SAMPLES == kept + rejected + in_review + duplicate
+    of_systems = {name: int(topics[name][0].replace(",", "")) for name in ("raw.crm", "raw.orders")}
+    assert of_systems["raw.crm"] >= 2_000  # a record a customer, and its later changes
+    assert of_systems["raw.orders"] > 1_000
+    samples = SAMPLES - sum(1 for name in of_systems for _ in (EXAMPLES / name).iterdir())
+    assert received - sum(of_systems.values()) == EVENTS + samples
+    assert received == kept + rejected + in_review + duplicate
     assert (missing, twice, unknown) == (0, 0, 0)
     assert min(kept, rejected, in_review, duplicate) > 0  # the dirt that was planted
+
+
+def test_one_person_over_the_channels_is_explained(shown: str) -> None:
+    why = shown.split("why that is one customer")[1].split("the hottest questions")[0]
+    sources = re.search(r"over (\d+) sources: (.+)", why)
+    assert int(sources[1]) >= 3  # channels by which the person came, and the CRM
+    assert "crm" in sources[2]
+    assert "vouched for" in why
 
 
 def test_nothing_of_it_runs_afterwards_and_the_data_stays(shown: str, house: House) -> None:

@@ -27,8 +27,13 @@ def token(kind: str) -> str:
 
 
 def say(stack, **record) -> None:
-    """A clean record of a customer on the topic that the resolver reads."""
-    value = {"channel": "mini_program", "sender_role": "customer", "occurred_at": 1_767_225_600_000_000} | record
+    """A clean record of a customer on the topic that the resolver reads; raw coordinates of its own, others read it."""
+    at_us = 1_767_225_600_000_000
+    value = {
+        "raw_topic": f"raw.test_{uuid.uuid4().hex}", "raw_partition": 0, "raw_offset": 0, "event_id": uuid.uuid4().hex,
+        "channel": "mini_program", "kind": "message", "sender_role": "customer",
+        "occurred_at": at_us, "received_at": at_us, "processed_at": at_us,
+    } | record  # fmt: skip
     publish(stack.bootstrap, "interactions.clean", [("k", orjson.dumps(value))])
 
 
