@@ -214,7 +214,10 @@ def test_a_merge_and_its_split_give_back_what_was(drawn, data):
     a, b = data.draw(st.permutations(groups))[:2]
     merge = [Decision("must", before.members[a[0]], before.members[b[0]])]
     split = [Decision("cannot", x, y) for x in a for y in b]
-    assert any(set(a) | set(b) <= group for group in customers(resolve(found, merge, POLICY)))
+    _, first, second = merge[0]
+    merged = resolve(found, merge, POLICY).members
+    # Some that only follow may not any more: two who typed a number are one now, too few to call it shared.
+    assert merged[first] == merged[second]
     after = resolve(found, merge + split, POLICY)
     assert (after.members, after.timelines) == (before.members, before.timelines)
 
