@@ -11,6 +11,7 @@ import polars as pl
 from sqlalchemy import Connection, bindparam, text
 
 from pipelines.identity.changes import Link
+from pipelines.identity.evidence import customer_id_of
 from pipelines.identity.resolve import Decision, resolve
 from pipelines.io import identity_rows as rows
 
@@ -118,14 +119,14 @@ def all_evidence(connection: Connection) -> pl.DataFrame:
 
 
 def merging(connection: Connection, customer_id: str, other_customer_id: str) -> list[Decision]:
-    """The decisions that make one customer of two: their oldest records belong together, and nothing is kept apart.
+    """The decisions that make one customer of two: the records that name them belong together, nothing is kept apart.
 
     Raises NoSuchCustomer.
     """
     mine, theirs = (_records(connection, name) for name in (customer_id, other_customer_id))
     parted = [d for d in rows.decisions_on(connection, mine) if d.decision == "cannot"]
     freed = [Decision("may", *d[1:]) for d in parted if {*d[1:]} & {*theirs} and {*d[1:]} <= {*mine, *theirs}]
-    return [*freed, Decision("must", mine[0], theirs[0])]
+    return [*freed, Decision("must", _naming(mine, customer_id), _naming(theirs, other_customer_id))]
 
 
 def splitting(
@@ -159,8 +160,13 @@ def _merged_last(
     around = rows.neighbourhood(connection, records, [], {}, resolution)
     rest = [d for d in decisions if d != merged[-1]]
     without = resolve(around.claims, rest, resolution, crowded=around.crowded)
-    oldest = without.members[records[0]]
+    oldest = without.members[_naming(records, customer_id)]
     return [record for record in records if without.members.get(record) != oldest]
+
+
+def _naming(records: Sequence[str], customer_id: str) -> str:
+    """The record that names the customer; an older one may only follow it, by what somebody typed."""
+    return next(record for record in records if customer_id_of(record) == customer_id)
 
 
 def _records(connection: Connection, customer_id: str) -> list[str]:
