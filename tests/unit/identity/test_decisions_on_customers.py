@@ -68,3 +68,31 @@ def test_a_record_that_only_follows_does_not_stand_for_its_customer(connection):
     assert state.customers() == dict.fromkeys(before, "c_02")
     state.decide(reads.splitting(connection, "c_02", [], POLICY))
     assert state.customers() == before
+
+
+def test_an_accepted_pair_becomes_one_customer_although_a_split_keeps_other_records_apart(connection):
+    state = State(connection, ("crm/01", "u1"), ("s/02", "u1 o1"), ("crm/03", "u3"), ("s/04", "u3 o3"))
+    state.decide([Decision("cannot", a, b) for a in ("crm/01", "s/02") for b in ("crm/03", "s/04")])
+    state.decide(reads.judging(connection, "crm/01", "crm/03", one_person=True))
+    assert set(state.customers().values()) == {"c_01"}
+
+
+def test_a_rejected_pair_is_that_pair_and_no_more(connection):
+    State(connection, ("crm/01", "u1"), ("crm/03", "u3"))
+    assert reads.judging(connection, "crm/03", "crm/01", one_person=False) == [Decision("cannot", "crm/03", "crm/01")]
+
+
+def test_a_record_that_nobody_knows_is_not_decided_on(connection):
+    State(connection, ("crm/01", "u1"))
+    for pair in (("crm/01", "crm/0l"), ("crm/01", "crm/01")):  # a slip of the hand; one record twice
+        with pytest.raises(reads.NotOfCustomer, match=pair[1]):
+            reads.judging(connection, *pair, one_person=True)
+
+
+def test_what_would_decide_nothing_is_said(connection):
+    state = State(connection, ("crm/01", "u1"), ("s/02", "u1? o1?"))
+    with pytest.raises(reads.NotOfCustomer, match="c_01 twice"):
+        reads.merging(connection, "c_01", "c_01")
+    state.decide([Decision("must", "crm/01", "s/02")])  # it follows by what was typed, too: nobody leaves
+    with pytest.raises(reads.NotOfCustomer, match="--away"):
+        reads.splitting(connection, "c_01", [], POLICY)
