@@ -108,7 +108,9 @@ def review(
         return
     if accept == reject or pair is None or not (reason and actor):
         raise typer.BadParameter("a decision needs --accept or --reject, --pair A B, --reason and --actor")
-    decide(store, settings, [Decision("must" if accept else "cannot", *pair)], Author(actor, reason), dry_run=False)
+    with connect(settings.database_url).connect() as connection:
+        decisions = reads.judging(connection, *pair, one_person=accept)
+    decide(store, settings, decisions, Author(actor, reason), dry_run=False)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import polars as pl
 from sqlalchemy import Connection, bindparam, text
 
 from pipelines.identity.changes import Link
+from pipelines.identity.evidence import customer_id_of
 from pipelines.identity.resolve import Decision, resolve
 from pipelines.io import identity_rows as rows
 
@@ -118,14 +119,40 @@ def all_evidence(connection: Connection) -> pl.DataFrame:
 
 
 def merging(connection: Connection, customer_id: str, other_customer_id: str) -> list[Decision]:
-    """The decisions that make one customer of two: their oldest records belong together, and nothing is kept apart.
+    """The decisions that make one customer of two: the records that name them belong together, nothing is kept apart.
 
-    Raises NoSuchCustomer.
+    Raises NoSuchCustomer, NotOfCustomer.
     """
+    if customer_id == other_customer_id:
+        raise NotOfCustomer(f"{customer_id} twice: a merge makes one customer of two; name the other one.")
     mine, theirs = (_records(connection, name) for name in (customer_id, other_customer_id))
+    must = Decision("must", _naming(mine, customer_id), _naming(theirs, other_customer_id))
+    return [*_freed(connection, mine, theirs), must]
+
+
+def judging(connection: Connection, record: str, other: str, *, one_person: bool) -> list[Decision]:
+    """The decisions that a person's word on a pair of records comes to.
+
+    Where it is one person, what keeps their customers apart no longer does: a split names every pair of records, so
+    the word on one pair alone would change nothing. Raises NotOfCustomer.
+    """
+    known = rows.members(connection, [record, other])
+    if record == other or len(known) < 2:
+        strangers = sorted({record, other} - known.keys()) or [record]
+        raise NotOfCustomer(f"{', '.join(strangers)}: a pair is two source records, as kefulake identity review lists.")
+    if not one_person:
+        return [Decision("cannot", record, other)]
+    mine, theirs = (
+        rows.records_of_customer(connection, known[key]) if known[key] else [key] for key in (record, other)
+    )
+    freed = _freed(connection, mine, theirs) if known[record] is None or known[record] != known[other] else []
+    return [*(d for d in freed if {*d[1:]} != {record, other}), Decision("must", record, other)]
+
+
+def _freed(connection: Connection, mine: Sequence[str], theirs: Sequence[str]) -> list[Decision]:
+    """Takes back what keeps records of two customers apart."""
     parted = [d for d in rows.decisions_on(connection, mine) if d.decision == "cannot"]
-    freed = [Decision("may", *d[1:]) for d in parted if {*d[1:]} & {*theirs} and {*d[1:]} <= {*mine, *theirs}]
-    return [*freed, Decision("must", mine[0], theirs[0])]
+    return [Decision("may", *d[1:]) for d in parted if {*d[1:]} & {*theirs} and {*d[1:]} <= {*mine, *theirs}]
 
 
 def splitting(
@@ -142,6 +169,10 @@ def splitting(
     staying = [record for record in records if record not in leaving]
     if not staying:
         raise NotOfCustomer(f"All records of {customer_id} would leave; name those that go and keep at least one.")
+    if not leaving:
+        raise NotOfCustomer(
+            f"Rules join what was merged last into {customer_id} as well; say which records leave by --away."
+        )
     return [Decision("cannot", stays, leaves) for stays in staying for leaves in leaving]
 
 
@@ -159,8 +190,13 @@ def _merged_last(
     around = rows.neighbourhood(connection, records, [], {}, resolution)
     rest = [d for d in decisions if d != merged[-1]]
     without = resolve(around.claims, rest, resolution, crowded=around.crowded)
-    oldest = without.members[records[0]]
+    oldest = without.members[_naming(records, customer_id)]
     return [record for record in records if without.members.get(record) != oldest]
+
+
+def _naming(records: Sequence[str], customer_id: str) -> str:
+    """The record that names the customer; an older one may only follow it, by what somebody typed."""
+    return next(record for record in records if customer_id_of(record) == customer_id)
 
 
 def _records(connection: Connection, customer_id: str) -> list[str]:
