@@ -144,6 +144,7 @@ class IdentityStore:
         self, connection: Connection, found: Changes, around: rows.Neighbourhood, at_us: int, author: Author
     ) -> None:
         version = self._policy["version"]
+        at_us = rows.after_what_is_told(connection, list(found.links), at_us)
         writes.write_links(connection, found.links, version, at_us)
         writes.write_members(connection, found.members)
         out: list[tuple[str, str, bytes | None]] = []
