@@ -26,7 +26,8 @@ from pipelines.io.mariadb_positions import Positions
 log = logging.getLogger(__name__)
 
 MAP_TOPIC, LINKS_TOPIC, EVENTS_TOPIC = "identity.map", "identity.links", "identity.events"
-_LOCK, _LOCK_WAIT_S = "kefulake.identity", 60
+# Shorter than the 60 s after which a connection gives its answer up (pipelines/io/mariadb.py).
+_LOCK, _LOCK_WAIT_S = "kefulake.identity", 45
 
 
 class IdentityBusy(RuntimeError):
