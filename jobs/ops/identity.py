@@ -163,10 +163,16 @@ def load_file(
     told = crm_evidence(read_rows(crm_file), tokeniser, key, policy["resolution"], at_us=now_us)
     store = IdentityStore(connect(settings.database_url), policy)
     author = Author("policy:identity", f"CRM file {crm_file.name}")
-    outcome = store.learn(told.claims, at_us=now_us, author=author, complete=SOURCE, dry_run=dry_run)
-    if not dry_run:
-        entries = [(token, entry.encode()) for token, entry in vault.drain() if token in outcome.tokens_changed]
+
+    def keep_values(tokens: frozenset[str]) -> None:
+        # Before the commit: after it the same file holds nothing new, so a crash in between would lose them for good.
+        entries = [(token, entry.encode()) for token, entry in vault.drain() if token in tokens]
         publish(settings.bootstrap, VAULT_TOPIC, entries)
+
+    outcome = store.learn(
+        told.claims, at_us=now_us, author=author, complete=SOURCE, before_commit=keep_values, dry_run=dry_run
+    )
+    if not dry_run:
         store.drain(partial(publish, settings.bootstrap))
     return told, outcome
 

@@ -67,7 +67,7 @@ class Clusters:
         if any(mine[source] is None or mine[source] != theirs[source] for source in mine.keys() & theirs.keys()):
             return ONE_RECORD_PER_SOURCE
         mine, theirs = self._values.get(a), self._values.get(b)
-        for kind in sorted(mine.keys() & theirs.keys()) if mine and theirs else ():  # the same reason in every process
+        for kind in sorted(mine.keys() & theirs.keys()) if mine and theirs else ():
             if mine[kind] != theirs[kind]:
                 return f"different_{kind}"
         if len(self.members(a)) + len(self.members(b)) > self._max_records:

@@ -54,10 +54,14 @@ def read_rows(path: Path | str) -> Iterator[dict[str, str]]:
     missing = [name for name in REQUIRED_COLUMNS if name not in (reader.fieldnames or [])]
     if missing:
         raise CrmFileError(f"{path}: the CRM file lacks the columns {', '.join(missing)}; it has {reader.fieldnames}.")
+    empty = True
     for row in reader:
+        empty = False
         if not (row["customer_no"] or "").strip():
             raise CrmFileError(f"{path}: line {reader.line_num} has no customer_no.")
         yield {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
+    if empty:
+        raise CrmFileError(f"{path}: no customer in it. A file is the whole CRM, so every link would end; export anew.")
 
 
 def customer_id(customer_no: str, key: MasterKey) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import polars as pl
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, DateTime, bindparam, text
 
 from pipelines import contracts
 from pipelines.identity.changes import Link
@@ -182,6 +182,23 @@ def records_of_customer(connection: Connection, customer_id: str) -> list[str]:
 def links_of_tokens(connection: Connection, tokens: Sequence[str]) -> dict[str, list[Link]]:
     """The stretches of these identifiers as they stand."""
     return _links(connection, "token", tokens)
+
+
+_LAST_TOLD = (
+    text("SELECT MAX(recorded_at) AS last_at FROM identity_current_links WHERE token IN :wanted")
+    .bindparams(bindparam("wanted", expanding=True))
+    .columns(last_at=DateTime)
+)
+
+
+def after_what_is_told(connection: Connection, tokens: Sequence[str], at_us: int) -> int:
+    """`at_us`, or the first microsecond after the last recording of one of these identifiers where that is later.
+
+    Readers of the links take the newest recording. A clock read before the wait for the lock, or one set back, would
+    make what was committed last look older than what it replaced.
+    """
+    found = (connection.execute(_LAST_TOLD, {"wanted": part}).scalar() for part in chunks(tokens))
+    return max([at_us, *(microseconds(last_at) + 1 for last_at in found if last_at is not None)])
 
 
 def links_of_customers(connection: Connection, customers: Sequence[str]) -> dict[str, list[Link]]:

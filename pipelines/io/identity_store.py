@@ -26,7 +26,8 @@ from pipelines.io.mariadb_positions import Positions
 log = logging.getLogger(__name__)
 
 MAP_TOPIC, LINKS_TOPIC, EVENTS_TOPIC = "identity.map", "identity.links", "identity.events"
-_LOCK, _LOCK_WAIT_S = "kefulake.identity", 60
+# Shorter than the 60 s after which a connection gives its answer up (pipelines/io/mariadb.py).
+_LOCK, _LOCK_WAIT_S = "kefulake.identity", 45
 
 
 class IdentityBusy(RuntimeError):
@@ -84,9 +85,12 @@ class IdentityStore:
         author: Author,
         complete: str | None = None,
         beside: Callable[[Connection], None] = lambda connection: None,
+        before_commit: Callable[[frozenset[str]], None] = lambda tokens: None,
         dry_run: bool = False,
     ) -> Outcome:
         """Take evidence in and resolve what it touches; `beside` joins the transaction, `dry_run` changes nothing.
+
+        `before_commit` gets the tokens of new and changed claims; where it fails nothing is taken in.
 
         A record of a register (policy `one_record_per_source`) is told whole: what it held and is not told any more
         ends at `at_us`; with `complete` so does all of that source's records that are not in `evidence`.
@@ -105,6 +109,8 @@ class IdentityStore:
                 says_who = pl.col("token_type").is_in(self._policy["resolution"]["same_person"])
                 tokens = changed.filter(~says_who)["token"]
                 self._resolve(connection, changed["record_key"], tokens, fresh, outcome, at_us, author)
+                if not dry_run:
+                    before_commit(outcome.tokens_changed)
         return outcome
 
     def decide(
@@ -144,6 +150,7 @@ class IdentityStore:
         self, connection: Connection, found: Changes, around: rows.Neighbourhood, at_us: int, author: Author
     ) -> None:
         version = self._policy["version"]
+        at_us = rows.after_what_is_told(connection, list(found.links), at_us)
         writes.write_links(connection, found.links, version, at_us)
         writes.write_members(connection, found.members)
         out: list[tuple[str, str, bytes | None]] = []

@@ -8,6 +8,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from pipelines.identity.changes import Link
+from pipelines.identity.clusters import KEPT_APART
 from pipelines.identity.evidence import COLUMNS
 from pipelines.identity.resolve import Conflict, Decision
 from pipelines.io.identity_rows import CLAIM_COLUMNS, chunks, instant
@@ -109,9 +110,15 @@ def write_members(connection: Connection, members: Mapping[str, str | None]) -> 
         )
 
 
+def pairs_to_look_at(conflicts: Sequence[Conflict]) -> dict[tuple[str, ...], Conflict]:
+    """The pairs, keys in order, that a guard kept apart; not those where a person's word did."""
+    asked = [conflict for conflict in conflicts if conflict.token and conflict.guard != KEPT_APART]
+    return {tuple(sorted((c.record_key, c.other_record_key))): c for c in asked}
+
+
 def propose(connection: Connection, conflicts: Sequence[Conflict], rule_version: str, at_us: int) -> int:
     """Pairs a guard kept apart, for a person to look at, unless they stand there; gives how many there are."""
-    pairs = {tuple(sorted((c.record_key, c.other_record_key))): c for c in conflicts if c.token}
+    pairs = pairs_to_look_at(conflicts)
     names = ["record_key", "other_record_key", "review_origin", "token", "rule_version", "review_status", "proposed_at"]
     values = [(*pair, c.guard, c.token, rule_version, "open", instant(at_us)) for pair, c in pairs.items()]
     _insert(connection, "identity_reviews", names, values, " ON DUPLICATE KEY UPDATE token = token")

@@ -81,3 +81,9 @@ def test_the_coded_id_hides_the_customer_number():
     assert coded.startswith("c_")
     assert "100234" not in coded
     assert coded != customer_id("100234", MasterKey({1: b"\x01" * 32}))
+
+
+def test_a_file_without_a_customer_is_no_crm(tmp_path):
+    """The file counts as the whole CRM: a broken export of a header alone would end every link there is."""
+    with pytest.raises(CrmFileError, match="no customer"):
+        evidence_of(tmp_path, "")
