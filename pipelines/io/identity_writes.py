@@ -72,7 +72,10 @@ def _numbered(connection: Connection, changed: pl.DataFrame) -> pl.DataFrame:
     new = changed.filter(pl.col("record_seq").is_null())["record_key"].unique(maintain_order=True)
     last = connection.execute(text("SELECT COALESCE(MAX(record_seq), 0) FROM identity_members")).scalar_one()
     seqs = pl.DataFrame({"record_key": new, "new_seq": pl.int_range(last + 1, last + 1 + len(new), eager=True)})
-    _insert(connection, "identity_members", ["record_key", "record_seq"], seqs.rows())
+    # An erasure takes claims by identifier and members by customer: of a record that was nobody's the member stays, and
+    # the same identifiers may be seen together again.
+    again = " ON DUPLICATE KEY UPDATE record_seq = VALUES(record_seq), customer_id = NULL"
+    _insert(connection, "identity_members", ["record_key", "record_seq"], seqs.rows(), again)
     found = changed.join(seqs, on="record_key", how="left", maintain_order="left")
     return found.with_columns(pl.coalesce("record_seq", "new_seq").alias("record_seq")).drop("new_seq")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import polars as pl
@@ -162,6 +163,25 @@ def test_a_common_name_connects_nobody(engine):
     again = store.learn(evidence(("crm/91", "p90 x1 y1")), at_us=30, author=AUTHOR)  # the same phone: one person twice
     assert again.records_looked_at == 2
     assert links(engine)["p90"] == [("c_90", 0, None, "attested")]
+
+
+def test_identifiers_of_an_erased_person_may_be_seen_together_again(engine):
+    store = IdentityStore(engine, POLICY)
+    store.learn(evidence(("s/01", "p1? m1?")), at_us=10, author=AUTHOR)  # typed, nobody's: no customer to erase by
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM identity_claims")
+    assert store.learn(evidence(("s/01", "p1? m1?")), at_us=20, author=AUTHOR).claims_changed == 2
+
+
+def test_a_change_that_waited_for_the_lock_is_recorded_after_what_it_replaces(engine):
+    """Its clock was read before the wait: readers, who take the newest recording, would keep the older state."""
+    store = IdentityStore(engine, POLICY)
+    store.learn(evidence(("s/01", "o1 u1"), ("crm/02", "u2")), at_us=500, author=AUTHOR)
+    told(store)
+    store.decide([Decision("must", "s/01", "crm/02")], at_us=300, author=AUTHOR)
+    [recorded] = [json.loads(value)["recorded_at"] for topic, key, value in told(store)
+                  if (topic, key) == (LINKS_TOPIC, "u2")]  # fmt: skip
+    assert recorded == 501
 
 
 @pytest.mark.parametrize("seed", range(3))
