@@ -31,7 +31,7 @@ def merged(evidence: pl.DataFrame, known: pl.DataFrame, *, registers: Sequence[s
     """
     register = pl.col("source").is_in(registers)
     before = known.select(*_KEY, pl.exclude(*_KEY, "source", "token_type").name.suffix("_before"))
-    both = evidence.join(before, on=_KEY, how="left").with_columns(
+    both = evidence.join(before, on=_KEY, how="left", maintain_order="left").with_columns(
         pl.min_horizontal("first_seen_at", "first_seen_at_before").alias("first_seen_at"),
         pl.when(register).then("last_seen_at").otherwise(pl.max_horizontal("last_seen_at", "last_seen_at_before"))
         .alias("last_seen_at"),
@@ -45,7 +45,7 @@ def merged(evidence: pl.DataFrame, known: pl.DataFrame, *, registers: Sequence[s
         for name in ("first_seen_at", "last_seen_at", "attested", "sightings")
     )
     seqs = known.select("record_key", "record_seq").unique()
-    changed = both.filter(differs).select(list(COLUMNS)).join(seqs, on="record_key", how="left")
+    changed = both.filter(differs).select(list(COLUMNS)).join(seqs, on="record_key", how="left", maintain_order="left")
     ended = (
         known.filter(register & pl.col("last_seen_at").is_null())
         .join(evidence.select(_KEY), on=_KEY, how="anti")

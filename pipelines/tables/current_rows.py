@@ -88,7 +88,7 @@ def under_current_customer(rows: DataFrame, links: DataFrame, identity: Mapping[
     by_rank = F.sort_array(F.collect_list(F.struct("rank", "stretches")))
     known = found.groupBy("_who").agg(F.flatten(F.transform(by_rank, _with_rank)).alias("_stretches"))
     joined = marked.join(known, on="_who", how="left")
-    unlinked = F.col("_stretches").isNotNull() & (F.col("identity_status") == "linked")
+    unlinked = F.col("_stretches").isNotNull() & (F.col("identity_status") != "provisional")
     tool = F.col("_linked") == NOBODY_AT_ALL
     status = F.when(tool, "anonymous").when(F.col("_linked").isNotNull(), "linked").when(unlinked, "provisional")
     own = F.when(unlinked, provisional_name(order)).otherwise(F.col("customer_id"))
