@@ -70,7 +70,8 @@ def flush(settings: Settings, limit_s: float, tell: Callable[[str], None] = lamb
     from pipelines.service.passed import beyond
 
     began = time.monotonic()
-    received = progress.look(settings, CLEANING_GROUP).raw_ends
+    before = progress.look(settings, CLEANING_GROUP)
+    received = progress.ends_of_records(settings.bootstrap, before.job, before.raw_ends)
     waiting, checkpoints = judge(settings, received, limit_s, tell)
     tell("all judged; the tables follow …")
     # What a checkpoint has committed lies below the end of its topic from the moment it is complete.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from confluent_kafka import Consumer, IsolationLevel, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from deltalake import DeltaTable
 
@@ -16,6 +17,8 @@ from pipelines.service.passed import Seen
 from pipelines.tables.data_balance import BRONZE, ROLE_OF
 
 TIMEOUT_S = 10.0
+# Of a longer gap nobody asks whether records stand in it: they do.
+_MARKERS = 100
 
 
 def look(settings: Settings, cleaning_group: str) -> Seen:
@@ -71,6 +74,40 @@ def committed(bootstrap: str, group: str, places: Iterable[TopicPartition]) -> d
         return {f"{p.topic}/{p.partition}": p.offset for p in found if p.error is None and p.offset >= 0}
     finally:
         consumer.close()
+
+
+def ends_of_records(bootstrap: str, positions: Mapping[str, int], ends: Mapping[str, int]) -> dict[str, int]:
+    """`ends`, but the position itself where no committed record stands between it and the end.
+
+    An erasure closes segments by an aborted transaction, whose record and marker take two offsets that no reader of
+    committed records ever passes: who waits for the end of such a topic would wait until its next message.
+    """
+    open_ends = {place: end for place, end in ends.items() if 0 < end - positions.get(place, 0) <= _MARKERS}
+    settings = QUIET | {"bootstrap.servers": bootstrap, "group.id": "progress", "enable.auto.commit": False}
+    settings |= {"isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "earliest"}
+    found, consumer = dict(ends), Consumer(settings)
+    try:
+        waiting = set(open_ends)
+        consumer.assign([_place(place, positions.get(place, 0)) for place in waiting])
+        until = time.monotonic() + TIMEOUT_S
+        while waiting and time.monotonic() < until:
+            message = consumer.poll(0.5)
+            if message is None:
+                continue
+            place = f"{message.topic()}/{message.partition()}"
+            if message.error() is None or place not in waiting:  # a record: its end is one to wait for
+                waiting.discard(place)
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                waiting.discard(place)
+                found[place] = positions.get(place, 0)
+    finally:
+        consumer.close()
+    return found
+
+
+def _place(partition: str, offset: int) -> TopicPartition:
+    topic, _, number = partition.rpartition("/")
+    return TopicPartition(topic, int(number), offset)
 
 
 def _ends(admin: AdminClient, sources: Iterable[Source]) -> Mapping[str, int]:
