@@ -14,14 +14,14 @@ from functools import partial
 from pathlib import Path
 
 from infra.stack.settings import Settings
-from jobs.services.serving_writer import LeftToTiering
 from pipelines import contracts
 from pipelines.io.committed_log import CommittedLog
+from pipelines.io.converters import LeftToTiering
 from pipelines.io.identity_sightings import NAME, SightingConverter, SightingStore
 from pipelines.io.mariadb import connect
 from pipelines.io.publisher import publish
 from pipelines.io.tiering import Limits, TableStream
-from pipelines.io.tiering_service import Health, serve, write_status
+from pipelines.io.tiering_service import run_alone
 
 TOPICS = ("interactions.clean", "feedback.clean")
 
@@ -58,24 +58,12 @@ def main(argv: list[str] | None = None) -> int:
     """0 when it was asked to stop and ended well, 1 otherwise."""
     args = parse_args(argv)
     logging.basicConfig(level=args.log_level, format="%(asctime)s %(levelname)-7s %(name)s %(message)s")
-    settings, stop, health = Settings.load(), threading.Event(), Health()
+    settings, stop = Settings.load(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     status_file = args.status_file or settings.run / "identity_resolver.json"
-    stream = threading.Thread(
-        target=serve,
-        args=(sighting_stream(settings), health, stop, contracts.policy("identity")["sightings"]),
-        kwargs={"until_caught_up": args.once},
-        name=NAME,
-    )
-    stream.start()
-    while stream.is_alive():
-        write_status(status_file, {NAME: health})
-        if args.once and health.state == "refused":
-            stop.set()
-        stream.join(1.0)
-    write_status(status_file, {NAME: health})
-    return 0 if health.state == "stopped" else 1
+    policy = contracts.policy("identity")["sightings"]
+    return run_alone(sighting_stream(settings), stop, policy, status_file, once=args.once)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -25,12 +25,12 @@ from sqlalchemy.exc import DBAPIError
 from infra.stack.files import private_folder
 from infra.stack.settings import Settings
 from pipelines import contracts
-from pipelines.io.committed_log import CommittedLog, Source
-from pipelines.io.converters import JsonConverter
+from pipelines.io.committed_log import CommittedLog
+from pipelines.io.converters import JsonConverter, LeftToTiering
 from pipelines.io.mariadb import MariaStore, connect
-from pipelines.io.records import JsonRecords, Unreadable
+from pipelines.io.records import JsonRecords
 from pipelines.io.tiering import Limits, TableStream
-from pipelines.io.tiering_service import Health, serve, write_status
+from pipelines.io.tiering_service import run_alone
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +39,6 @@ NAME = "interactions"
 LEFT_BEHIND_S = 600
 # By customer for the agent's screen, by phone token for the caller on the line, by arrival for retention.
 INDEXES = (("customer_id", "occurred_at"), ("phone_token", "occurred_at"), ("received_at",))
-
-
-class LeftToTiering:
-    """What is no record of the topic is kept by the tiering service, from the same topic; here it is only counted."""
-
-    def keep(self, unreadable: Sequence[Unreadable], sources: Mapping[tuple[str, int], Source]) -> int:
-        """How many were passed over."""
-        return len(unreadable)
 
 
 @lru_cache(maxsize=4)
@@ -130,28 +122,15 @@ def main(argv: list[str] | None = None) -> int:
     """0 when it was asked to stop and ended well, 1 otherwise."""
     args = parse_args(argv)
     logging.basicConfig(level=args.log_level, format="%(asctime)s %(levelname)-7s %(name)s %(message)s")
-    settings, policy, stop, health = Settings.load(), contracts.policy("serving"), threading.Event(), Health()
+    settings, policy, stop = Settings.load(), contracts.policy("serving"), threading.Event()
     if args.set:
         set_position(settings, args.set, policy)
         return 0
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     status_file = args.status_file or settings.run / "serving_writer.json"
-    stream = threading.Thread(
-        target=serve,
-        args=(serving_stream(settings, policy), health, stop, policy),
-        kwargs={"until_caught_up": args.once},
-        name=NAME,
-    )
-    stream.start()
     threading.Thread(target=forget_rounds, args=(settings, policy, stop), daemon=True).start()
-    while stream.is_alive():
-        write_status(status_file, {NAME: health})
-        if args.once and health.state == "refused":
-            stop.set()
-        stream.join(1.0)
-    write_status(status_file, {NAME: health})
-    return 0 if health.state == "stopped" else 1
+    return run_alone(serving_stream(settings, policy), stop, policy, status_file, once=args.once)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,14 @@ class JsonConverter:
         return Rows(pa.concat_tables([p.table for p in parts]), [bad for p in parts for bad in p.unreadable])
 
 
+class LeftToTiering:
+    """What is no record of the topic is kept by the tiering service, from the same topic; here it is only counted."""
+
+    def keep(self, unreadable: Sequence[Unreadable], sources: Mapping[tuple[str, int], Source]) -> int:
+        """How many were passed over."""
+        return len(unreadable)
+
+
 class UnreadableKeeper:
     """Puts what no table can take into ``quarantine.rejects``, once, although it lies in another table than the rows.
 

@@ -130,6 +130,26 @@ def serve(
         health.state = "stopped"
 
 
+def run_alone(
+    stream: TableStream, stop: threading.Event, policy: Mapping[str, Any], status_file: Path, *, once: bool
+) -> int:
+    """A service of one stream: serves it until `stop` (or, with `once`, until it has caught up), tells its status each
+    second. Gives the exit code: 0 when it was asked to stop, or had caught up, and ended well; else 1.
+    """
+    health = Health()
+    thread = threading.Thread(
+        target=serve, args=(stream, health, stop, policy), kwargs={"until_caught_up": once}, name=stream.name
+    )
+    thread.start()
+    while thread.is_alive():
+        write_status(status_file, {stream.name: health})
+        if once and health.state == "refused":
+            stop.set()
+        thread.join(1.0)
+    write_status(status_file, {stream.name: health})
+    return 0 if health.state == "stopped" else 1
+
+
 def _turns(
     stream: TableStream,
     health: Health,

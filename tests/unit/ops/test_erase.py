@@ -9,8 +9,6 @@ from datetime import timedelta
 import pytest
 from typer.testing import CliRunner
 
-from infra.stack import keys
-from infra.stack.settings import Settings
 from jobs import cli
 from jobs.ops import erase, erasure_stores, erasure_topics
 from pipelines import contracts
@@ -22,15 +20,6 @@ from pipelines.privacy.vault import VaultWriter
 from tests.unit.io.lake import AT, interaction, write
 
 WHY = "request of the person"
-
-
-@pytest.fixture
-def settings(tmp_path, monkeypatch) -> Settings:
-    monkeypatch.setenv("KEFULAKE_HOME", str(tmp_path))
-    monkeypatch.delenv("KEFULAKE_MASTER_KEY", raising=False)
-    settings = Settings.load(tmp_path, 20_000)
-    keys.ensure_master_key(settings)
-    return settings
 
 
 @pytest.fixture

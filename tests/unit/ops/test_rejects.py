@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 from typer.testing import CliRunner
 
-from infra.stack import keys
 from infra.stack.settings import Settings
 from jobs import cli
 from jobs.ops import rejects
@@ -17,15 +16,6 @@ from pipelines.io.publisher import PublishError
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.payloads import coordinates, encrypt_payload
 from tests.unit.io.lake import AT, write
-
-
-@pytest.fixture
-def settings(tmp_path, monkeypatch) -> Settings:
-    monkeypatch.setenv("KEFULAKE_HOME", str(tmp_path))
-    monkeypatch.delenv("KEFULAKE_MASTER_KEY", raising=False)
-    settings = Settings.load(tmp_path, 20_000)
-    keys.ensure_master_key(settings)
-    return settings
 
 
 @pytest.fixture
