@@ -68,7 +68,7 @@ bench-identity: setup  ## matching beside plain Splink, the resolver in a simula
 	@$(BIN)/python -m tests.bench.rfm_cdnow
 	@$(BIN)/python -m tests.bench.erasure
 
-erasure-proof: setup  ## a person in every store before, in none after: erasure_proof.json
+erasure-proof: setup  ## a person in every store before, in none after: erasure.json
 	@$(BIN)/python -m tests.bench.erasure $(ARGS)
 
 rfm-report: setup  ## value tiers on real orders: customers worked by hand, recognition, next quarter: rfm.json

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.stack import flink_jobs
-from infra.stack.files import PRIVATE, write_atomic, write_json
+from infra.stack.files import PRIVATE, write_atomic
 from infra.stack.settings import Settings
 from jobs.ops import erasure_stores as stores
 from jobs.ops import erasure_topics as topics
@@ -44,7 +44,6 @@ from pipelines.privacy.tokens import kind_of
 
 OPEN = ".open.json"
 VAULT, LINKS = "identity.vault", "silver.identity_links"
-REPORT = "build/reports/erasure.json"
 Tell = Callable[[str], None]
 
 
@@ -190,7 +189,6 @@ def keep(settings: Settings, made: dict, role: str) -> dict:
     write_atomic(path, text, PRIVATE)
     detail = {"erasure_id": made["erasure_id"], "certificate_sha256": digest, "complete": made["complete"]}
     write_down(settings, "erase", made["subject"], role=role, reason=made["reason"], detail=detail)
-    write_json(settings.project_root / REPORT, made)
     return made | {"path": str(path), "sha256": digest}
 
 

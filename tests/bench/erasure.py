@@ -1,4 +1,4 @@
-"""Erasure on a real stack, proven: ``python -m tests.bench.erasure``; figures in build/reports/erasure_proof.json.
+"""Erasure on a real stack, proven: ``python -m tests.bench.erasure``; figures in build/reports/erasure.json.
 
 A made-up person leaves traces in every store among simulated traffic. They are looked for in every file before
 (positive control) and after `kefulake erase`; everybody else's rows are compared cell by cell.
@@ -34,7 +34,7 @@ PARTS = [
     "kafka", "flink-jobmanager", "flink-taskmanager", "mariadb", "job-keeper", "tiering", "serving-writer",
     "identity-resolver",
 ]  # fmt: skip
-REPORT = PROJECT_ROOT / "build" / "reports" / "erasure_proof.json"
+REPORT = PROJECT_ROOT / "build" / "reports" / "erasure.json"
 # The person must be found in these before, or the search proves nothing.
 CONTROLS = ("kafka", "lake/silver/interactions", "lake/silver/feedback", "mariadb/kefulake")
 console = Console()
@@ -88,7 +88,9 @@ def run(settings: Settings, events: int) -> dict:
     wrong += [f"{place}: still holds {dict(hits)}" for place, hits in after.items()]
     wrong += differing(others, of_others(settings, who))
     wrong += goes_on(settings)
-    return {"erase_s": round(took, 1), "messages": len(who.messages), "tokens": len(who.tokens),
+    hits_before, hits_after = (sum(hits.total() for hits in found.values()) for found in (before, after))
+    return {"found_before": hits_before, "hits_after": hits_after, "erase_s": round(took, 1), 
+            "messages": len(who.messages), "tokens": len(who.tokens),
             "before": plain(by_store(before)), "after": plain(by_store(after)),
             "tokens_after": plain(by_store(pseudonyms)),
             "other_rows": {name: rows for name, (rows, _) in others.items()}, "wrong": wrong}  # fmt: skip

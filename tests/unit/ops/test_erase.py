@@ -123,7 +123,6 @@ def test_an_interrupted_erasure_is_taken_up_although_its_links_are_gone(settings
 def test_the_certificate_is_private_and_its_hash_is_audited(settings, monkeypatch):
     noted = []
     monkeypatch.setattr(erase, "write_down", lambda *a, **more: noted.append(more["detail"]))
-    monkeypatch.setattr(erase, "write_json", lambda *_: None)
     made = certificate("e_1", Person(frozenset()), [Line("lake", 1, 0)], subject="c_1", reason=WHY)
     kept = erase.keep(settings, made, "privacy_officer")
     path = settings.home / "erasures" / "e_1.json"
