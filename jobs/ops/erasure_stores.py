@@ -161,8 +161,7 @@ def erase_in_mariadb(settings: Settings, who: Person) -> str:
     """Delete the rows and take them out of the server's files; what a person has to do, '' for nothing."""
     engine = connect(settings.database_url)
     tables = mariadb_erasure.telling_tables(engine)
-    for name, columns in tables.items():
-        mariadb_erasure.delete_rows(engine, name, columns, who)
+    mariadb_erasure.delete_rows(engine, tables, who)
     if not settings.own_mariadb:
         return "rows deleted; on a server of your own its administrator takes them out of its files and backups"
     mariadb_erasure.scrub(connect(mariadb.root_url(settings)), sorted(tables))

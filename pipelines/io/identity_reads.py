@@ -94,6 +94,7 @@ _REVIEWED = (
     " b.customer_id, r.token, r.evidence FROM identity_reviews r"
     " LEFT JOIN identity_members a ON a.record_key = r.record_key"
     " LEFT JOIN identity_members b ON b.record_key = r.other_record_key WHERE r.review_status = 'open'"
+    " AND COALESCE(a.customer_id <> b.customer_id, TRUE)"  # one customer by now, otherwise: nothing left to decide
 )
 _OF_RECORDS = text(
     f"{_REVIEWED} AND (r.record_key IN :wanted OR r.other_record_key IN :wanted)"

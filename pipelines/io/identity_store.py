@@ -8,30 +8,24 @@ Only records that share identifiers with what came in are read, so a day's recor
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 import polars as pl
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from pipelines.identity.changes import Changes, changes, link_records, map_record
 from pipelines.identity.resolve import Conflict, Decision, resolve
 from pipelines.io import identity_rows as rows
 from pipelines.io import identity_writes as writes
+from pipelines.io.identity_lock import alone
 from pipelines.io.mariadb_positions import Positions
 
 log = logging.getLogger(__name__)
 
 MAP_TOPIC, LINKS_TOPIC, EVENTS_TOPIC = "identity.map", "identity.links", "identity.events"
-# Shorter than the 60 s after which a connection gives its answer up (pipelines/io/mariadb.py).
-_LOCK, _LOCK_WAIT_S = "kefulake.identity", 45
-
-
-class IdentityBusy(RuntimeError):
-    """Another process is changing the identities; the message says how long was waited."""
 
 
 @dataclass
@@ -62,21 +56,6 @@ class IdentityStore:
             rows.create_tables(connection)
             Positions.create(connection)
 
-    @contextmanager
-    def _alone(self, *, dry_run: bool = False) -> Iterator[Connection]:
-        with self._engine.connect() as connection:
-            got = connection.execute(text("SELECT GET_LOCK(:l, :s)"), {"l": _LOCK, "s": _LOCK_WAIT_S}).scalar_one()
-            if got != 1:
-                raise IdentityBusy(f"Another process has been changing identities for {_LOCK_WAIT_S} s; try again.")
-            connection.rollback()  # the lock is the session's, not the transaction's
-            try:
-                with connection.begin() as transaction:
-                    yield connection
-                    if dry_run:
-                        transaction.rollback()
-            finally:
-                connection.execute(text("DO RELEASE_LOCK(:l)"), {"l": _LOCK})
-
     def learn(
         self,
         evidence: pl.DataFrame,
@@ -96,7 +75,7 @@ class IdentityStore:
         ends at `at_us`; with `complete` so does all of that source's records that are not in `evidence`.
         """
         registers = self._policy["resolution"]["one_record_per_source"]
-        with self._alone(dry_run=dry_run) as connection:
+        with alone(self._engine, dry_run=dry_run) as connection:
             beside(connection)
             known = rows.claims_of_records(connection, evidence["record_key"].unique().to_list())
             if complete is not None:
@@ -119,7 +98,7 @@ class IdentityStore:
         """Take a person's word on pairs of records and resolve what it touches; `dry_run` changes nothing."""
         outcome = Outcome()
         records = pl.Series(sorted({key for d in decisions for key in d[1:]}), dtype=pl.String)
-        with self._alone(dry_run=dry_run) as connection:
+        with alone(self._engine, dry_run=dry_run) as connection:
             writes.write_decisions(connection, decisions, author.actor, author.reason, at_us)
             writes.close_reviews(connection, decisions, author.actor, author.reason, at_us)
             self._resolve(connection, records, pl.Series([], dtype=pl.String), {}, outcome, at_us, author)
@@ -168,7 +147,7 @@ class IdentityStore:
     def drain(self, publish: Callable[[str, list[tuple[str, bytes | None]]], object]) -> int:
         """Hand what the outbox holds to `publish(topic, records)` and forget it; the number of records."""
         total = 0
-        with self._alone() as connection:
+        with alone(self._engine) as connection:
             while batch := writes.outbox(connection):
                 for topic in (LINKS_TOPIC, EVENTS_TOPIC, MAP_TOPIC):
                     if told := [(key, value) for _, of, key, value in batch if of == topic]:

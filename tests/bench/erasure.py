@@ -89,7 +89,7 @@ def run(settings: Settings, events: int) -> dict:
     wrong += differing(others, of_others(settings, who))
     wrong += goes_on(settings)
     hits_before, hits_after = (sum(hits.total() for hits in found.values()) for found in (before, after))
-    return {"found_before": hits_before, "hits_after": hits_after, "erase_s": round(took, 1), 
+    return {"found_before": hits_before, "hits_after": hits_after, "erase_s": round(took, 1),
             "messages": len(who.messages), "tokens": len(who.tokens),
             "before": plain(by_store(before)), "after": plain(by_store(after)),
             "tokens_after": plain(by_store(pseudonyms)),

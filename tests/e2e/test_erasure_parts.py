@@ -130,7 +130,7 @@ def test_mariadb_loses_rows_by_every_way_they_are_theirs_and_its_files_too(stack
     folder = mariadb.data_folder(stack)
     assert search(folder, patterns([SECRET]))  # the redo log has it from the moment of the commit
     assert mariadb_erasure.count_rows(engine, name, columns, who) == 3
-    assert mariadb_erasure.delete_rows(engine, name, columns, who) == 3
+    assert mariadb_erasure.delete_rows(engine, {name: columns}, who) == 3
     assert search(folder, patterns([SECRET]))  # deleted and still there
     root = connect(mariadb.root_url(stack))
     with root.connect() as connection:

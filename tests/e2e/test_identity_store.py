@@ -122,6 +122,17 @@ def test_two_crm_records_of_one_unionid_wait_for_a_person(engine):
     assert {stretch[0] for of in links(engine).values() for stretch in of} == {"c_01"}
 
 
+def test_a_pair_that_became_one_otherwise_waits_for_nobody(engine):
+    store = IdentityStore(engine, POLICY)
+    store.learn(evidence(("crm/01", "u1"), ("crm/02", "u1 p2"), ("crm/03", "u1 p2")), at_us=10, author=AUTHOR)
+    with engine.connect() as connection:
+        assert len(reads.open_reviews(connection, 10)) == 3
+    # 1 is 2 and 1 is 3, so 2 is 3, although nobody was asked about that pair
+    store.decide([Decision("must", "crm/01", "crm/02"), Decision("must", "crm/01", "crm/03")], at_us=20, author=AUTHOR)
+    with engine.connect() as connection:
+        assert reads.open_reviews(connection, 10) == []
+
+
 def test_what_the_crm_no_longer_says_ends(engine):
     store = IdentityStore(engine, POLICY)
     store.learn(evidence(("crm/01", "u1 p1"), ("crm/02", "u2")), at_us=10, author=AUTHOR, complete="crm")
