@@ -39,10 +39,15 @@ def newest_revisions(rows: DataFrame) -> DataFrame:
     places = zip(_FIRST, ("raw_topic", "raw_partition", "raw_offset"), strict=True)
     own = F.concat_ws("/", *[F.coalesce(first, raw) for first, raw in places])
     key = F.coalesce(F.concat(F.lit("id:"), "source_message_id"), own)
+    # Most messages are one row: only the others are sorted. Two messages of one hash are sorted too, and both stay.
+    marked = rows.withColumn("_message", F.xxhash64("channel", "account", key))
+    several = marked.groupBy("_message").agg(F.count(F.lit(1)).alias("n")).where("n > 1").select("_message")
     order = [F.col(c).desc_nulls_last() for c in ("source_revision", "attempt", "received_at")]
     tie = [F.col(c) for c in ("raw_topic", "raw_partition", "raw_offset")]
     newest = Window.partitionBy("channel", "account", key).orderBy(*order, *tie)
-    return rows.withColumn("_nth", F.row_number().over(newest)).where("_nth = 1").drop("_nth")
+    alone = marked.join(several, on="_message", how="left_anti")
+    others = marked.join(several, on="_message", how="left_semi").withColumn("_nth", F.row_number().over(newest))
+    return alone.unionByName(others.where("_nth = 1").drop("_nth")).drop("_message")
 
 
 def newest_links(links: DataFrame) -> DataFrame:
@@ -77,27 +82,30 @@ def under_current_customer(rows: DataFrame, links: DataFrame, identity: Mapping[
     """
     precedence, order = identity["precedence"], identity["provisional"]
     tokens = list(dict.fromkeys(token_columns([*precedence, *order])))
-    # Few people write many rows: links are looked up once per distinct set of identifiers, not once per row.
-    marked = rows.withColumn("_who", F.concat_ws("|", *[F.coalesce(c, F.lit("")) for c in tokens]))
-    sets = marked.select("_who", *tokens).distinct()
+    # Few people write many rows: links are looked up once per distinct set of identifiers, not once per row. A set is
+    # known by 128 bits of hash, so that the rows need not carry seven strings through the join.
+    who = {f"_who_{n}": F.xxhash64(F.lit(n), *tokens) for n in (1, 2)}
+    marked = rows.withColumns(who | {"_named": provisional_name(order)})
+    sets = marked.select(*who, *tokens).dropDuplicates(list(who))
     ranked = [
         F.struct(F.lit(n).alias("rank"), F.col(c).alias("token")) for n, c in enumerate(token_columns(precedence))
     ]
-    each = sets.select("_who", F.explode(F.array(*ranked)).alias("t")).select("_who", "t.rank", "t.token")
+    held = F.filter(F.array(*ranked), lambda one: one["token"].isNotNull())
+    each = sets.select(*who, F.explode(held).alias("t")).select(*who, "t.rank", "t.token")
     found = each.join(newest_links(links), on="token", how="inner")
     by_rank = F.sort_array(F.collect_list(F.struct("rank", "stretches")))
-    known = found.groupBy("_who").agg(F.flatten(F.transform(by_rank, _with_rank)).alias("_stretches"))
-    joined = marked.join(known, on="_who", how="left")
+    known = found.groupBy(*who).agg(F.flatten(F.transform(by_rank, _with_rank)).alias("_stretches"))
+    joined = marked.drop(*tokens).join(known.hint("shuffle_hash"), on=list(who), how="left")
     unlinked = F.col("_stretches").isNotNull() & (F.col("identity_status") != "provisional")
     tool = F.col("_linked") == NOBODY_AT_ALL
     status = F.when(tool, "anonymous").when(F.col("_linked").isNotNull(), "linked").when(unlinked, "provisional")
-    own = F.when(unlinked, provisional_name(order)).otherwise(F.col("customer_id"))
+    own = F.when(unlinked, F.col("_named")).otherwise(F.col("customer_id"))
     return (
         joined.withColumn("_linked", _decided(precedence.index(identity["must_agree"][0])))
         .withColumn("_own", own)
         .withColumn("identity_status", F.coalesce(status, "identity_status"))
         .withColumn("customer_id", F.when(~F.coalesce(tool, F.lit(False)), F.coalesce("_linked", "_own")))
-        .drop("_who", "_linked", "_own", "_stretches", *tokens)
+        .drop(*who, "_linked", "_own", "_named", "_stretches")
     )
 
 
