@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from infra.stack.settings import Settings
-from jobs.spark.publishing import publish_checked, restated
+from jobs.spark.publishing import publish_checked
+from jobs.spark.restating import Rebuilt, restate_customers
 from jobs.spark.runner import run_gold
-from jobs.spark.sources import CustomerRecords, customer_records, instant, newest
+from jobs.spark.sources import CustomerRecords, customer_records, instant, of_concerned
 from pipelines import contracts
 from pipelines.quality.gate import Reconciliation, Report
 
@@ -72,26 +73,18 @@ def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings
     view = build(rows, records, args.as_of).cache()
     sources = versions | records.versions
     anonymous = rows.where("customer_id IS NULL").count()
-    before = restated(
-        customer_360.TABLE,
-        settings,
-        rows,
-        sources,
-        ["customer_id"],
-        lambda some, as_of_at: build(some, customer_records(spark, settings, as_of_at), as_of_at),
-    )
+
+    def rebuild(concerned: DataFrame | None, as_of_at: datetime) -> Rebuilt:
+        then = customer_records(spark, settings, as_of_at, sources)
+        return Rebuilt(build(of_concerned(rows, concerned), then.of_concerned(concerned), as_of_at), then.values)
+
     report = publish_checked(
         view,
         customer_360.TABLE,
         settings,
         reconciliations=second_path(rows, records, view, args.as_of),
-        notes={
-            "as_of_at": args.as_of,
-            "sources": sources,
-            "anonymous_rows": anonymous,
-            "seen_until": newest(rows),
-        },
-        restatements=before,
+        notes={"as_of_at": args.as_of, "sources": sources, "anonymous_rows": anonymous},
+        restate=lambda staged: restate_customers(customer_360.TABLE, settings, spark, sources, rebuild),
     )
     log.info("%d customers; %d rows of nobody known left out", report.checked_rows, anonymous)
     view.unpersist()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from infra.stack.settings import Settings
 from jobs.spark import customer_360
 from jobs.spark.publishing import publish_checked
+from jobs.spark.restating import Rebuilt, restate_customers
 from jobs.spark.runner import run_gold
-from jobs.spark.sources import customer_records, instant
+from jobs.spark.sources import CustomerRecords, customer_records, instant, of_concerned
 from pipelines import contracts
 from pipelines.quality.gate import Reconciliation, Report
 
@@ -41,22 +42,40 @@ def second_path(tags: DataFrame, view: DataFrame, values: DataFrame) -> list[Rec
     ]
 
 
-def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings, args: argparse.Namespace) -> Report:
-    """Builds from the current silver rows, checks and publishes. Raises GateFailed; the table is then as it was."""
+def build(rows: DataFrame, records: CustomerRecords, view: DataFrame, as_of_at: datetime) -> DataFrame:
+    """gold.customer_tags from current silver rows and records and the view of the same instant, not yet checked."""
     from pipelines.tables import customer_360 as view_table
     from pipelines.tables import customer_tags
 
     policies = {name: contracts.policy(name) for name in POLICIES}
-    records = customer_records(rows.sparkSession, settings, args.as_of)
+    contacts = view_table.known_contacts(rows, as_of_at=as_of_at, policy=policies["gold"]["contacts"])
+    return customer_tags.build(view, contacts, records.paid, as_of_at=as_of_at, policies=policies)
+
+
+def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings, args: argparse.Namespace) -> Report:
+    """Builds from the current silver rows, checks and publishes. Raises GateFailed; the table is then as it was."""
+    from pipelines.tables import customer_tags
+
+    spark = rows.sparkSession
+    records = customer_records(spark, settings, args.as_of)
+    sources = versions | records.versions
     view = customer_360.build(rows, records, args.as_of).cache()
-    contacts = view_table.known_contacts(rows, as_of_at=args.as_of, policy=policies["gold"]["contacts"])
-    tags = customer_tags.build(view, contacts, records.paid, as_of_at=args.as_of, policies=policies).cache()
+    tags = build(rows, records, view, args.as_of).cache()
+
+    def rebuild(concerned: DataFrame | None, as_of_at: datetime) -> Rebuilt:
+        then = customer_records(spark, settings, as_of_at, sources)
+        some, theirs = of_concerned(rows, concerned), then.of_concerned(concerned)
+        before = build(some, theirs, customer_360.build(some, theirs, as_of_at), as_of_at)
+        tiers = contracts.policy("value_tiers")
+        return Rebuilt(before, customer_tags.of_values(then.values, as_of_at=as_of_at, tiers=tiers))
+
     report = publish_checked(
         tags,
         customer_tags.TABLE,
         settings,
         reconciliations=second_path(tags, view, records.values),
-        notes={"as_of_at": args.as_of, "sources": versions | records.versions},
+        notes={"as_of_at": args.as_of, "sources": sources},
+        restate=lambda staged: restate_customers(customer_tags.TABLE, settings, spark, sources, rebuild),
     )
     log.info("%d tags", report.checked_rows)
     tags.unpersist()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra.stack.settings import Settings
 from jobs.spark.publishing import publish_checked
+from jobs.spark.restating import Earlier, restate_periods
 from jobs.spark.runner import run_gold
-from jobs.spark.sources import day_start, instant
+from jobs.spark.sources import business_day, day_start, instant
 from pipelines import contracts
 from pipelines.insight.questions import Asking
+from pipelines.io import spark_delta
 from pipelines.quality.gate import Reconciliation, Report
 
 if TYPE_CHECKING:
@@ -42,14 +45,44 @@ def first_day(day: date, period_type: str) -> date:
     return day.replace(day=1) if period_type == "month" else day
 
 
-def replaced(period_type: str, since: date | None) -> str:
-    """The rows a build stands for, as a condition; both values are checked, not quoted from outside.
+def periods(period_type: str, since: date | None, before: date | None = None) -> str:
+    """The rows of the periods from one day on and before another, as a condition; the values are checked, not quoted.
 
-    >>> replaced("day", date(2026, 1, 7))
+    >>> periods("day", date(2026, 1, 7))
     "period_type = 'day' AND period_start_date >= DATE'2026-01-07'"
     """
     condition = f"period_type = '{period_type}'"
-    return condition if since is None else f"{condition} AND period_start_date >= DATE'{since.isoformat()}'"
+    for day, sign in ((since, ">="), (before, "<")):
+        condition += "" if day is None else f" AND period_start_date {sign} DATE'{day.isoformat()}'"
+    return condition
+
+
+def standing(
+    told: Iterable[Mapping[str, Any]], period_type: str, since: date | None, as_of_at: datetime
+) -> Iterator[tuple[Earlier, str]]:
+    """Builds whose figures a build replaces, with the condition for those of periods that were over for both.
+
+    ``told`` are the notes of the table's builds, the newest first; a build's figures stand for the periods before the
+    first one of the builds after it.
+
+    >>> old = {"run_id": "r1", "as_of_at": "2026-01-07T04:00:00+00:00", "sources": {}, "period": "day", "since": None}
+    >>> new = old | {"run_id": "r2", "as_of_at": "2026-01-08T16:00:00+00:00", "since": "2026-01-06"}
+    >>> at = datetime(2026, 1, 20, tzinfo=UTC)
+    >>> for build, condition in standing([new, old], "day", date(2026, 1, 5), at): print(build.run_id, condition[24:])
+    r2 period_start_date >= DATE'2026-01-06' AND period_start_date < DATE'2026-01-09'
+    r1 period_start_date >= DATE'2026-01-05' AND period_start_date < DATE'2026-01-06'
+    """
+    until = first_day(business_day(as_of_at), period_type)
+    for notes in told:
+        if notes.get("period") != period_type:
+            continue
+        build = Earlier.of(notes)
+        first = None if notes["since"] is None else date.fromisoformat(notes["since"])
+        over = first_day(business_day(build.as_of_at), period_type)
+        yield build, periods(period_type, max(filter(None, (first, since)), default=None), min(until, over))
+        if first is None or (since is not None and first <= since):
+            return
+        until = min(until, first)
 
 
 def second_path(questions: DataFrame, view: DataFrame) -> list[Reconciliation]:
@@ -81,13 +114,23 @@ def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings
         ),
     ).cache()  # five aggregates read it, and cutting Chinese into words is the dear part
     view = hot_questions.build(questions, policy=policy).cache()
+    told = spark_delta.notes(settings.table_path(hot_questions.TABLE))
     report = publish_checked(
         view,
         hot_questions.TABLE,
         settings,
-        replace=replaced(args.period, since),
+        replace=periods(args.period, since),
         reconciliations=second_path(questions, view),
-        notes={"as_of_at": args.as_of, "sources": versions},
+        notes={"as_of_at": args.as_of, "sources": versions, "period": args.period, "since": since},
+        restate=lambda staged: restate_periods(
+            hot_questions.TABLE,
+            settings,
+            rows.sparkSession,
+            versions,
+            standing(told, args.period, since, args.as_of),
+            staged,
+            hot_questions.period_start(args.period, gold["business_time_zone"]),
+        ),
     )
     log.info("%d questions listed", report.checked_rows)
     view.unpersist()

@@ -10,14 +10,11 @@ from zoneinfo import ZoneInfo
 from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.io import spark_delta
-from pipelines.tables.current_rows import current_rows, moved_customers
+from pipelines.tables.current_rows import current_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# Rows reach silver partition by partition, so one judged before the newest may come after it: so far back from the
-# newest row of a build the rows are compared one by one.
-_OUT_OF_ORDER = timedelta(minutes=15)
 SILVER = ("silver.interactions", "silver.feedback", "silver.identity_links")
 RECORDS = ("silver.customers", "silver.orders", "silver.identity_links")
 
@@ -31,6 +28,11 @@ class CustomerRecords(NamedTuple):
     values: DataFrame
     versions: dict[str, int | None]
 
+    def of_concerned(self, concerned: DataFrame | None) -> CustomerRecords:
+        """Of the customers in ``concerned`` (None: of all); a value stays the one among all, as fifths are."""
+        some = {name: of_concerned(getattr(self, name), concerned) for name in ("base", "orders", "paid", "values")}
+        return self._replace(**some)
+
 
 def silver_rows(spark: SparkSession, settings: Settings) -> tuple[DataFrame, dict[str, int | None]]:
     """Current rows of interactions and feedback, and the table versions they were read at."""
@@ -39,45 +41,16 @@ def silver_rows(spark: SparkSession, settings: Settings) -> tuple[DataFrame, dic
     return current_rows(*read.values(), contracts.policy("identity")), versions
 
 
-def moved_since(
-    spark: SparkSession, settings: Settings, before: Mapping[str, int | None], now: Mapping[str, int | None]
-) -> DataFrame:
-    """Customers between whom links recorded since the versions ``before`` moved rows; at the versions ``now``."""
-    table = "silver.identity_links"
-    read = {t: spark_delta.read(spark, settings.table_path(t), t, v) for t, v in now.items()}
-    links_before = spark_delta.read(spark, settings.table_path(table), table, before[table])
-    links = read.pop(table)
-    return moved_customers(list(read.values()), links_before, links, contracts.policy("identity"))
+def customer_records(
+    spark: SparkSession, settings: Settings, as_of_at: datetime, at: Mapping[str, int | None] | None = None
+) -> CustomerRecords:
+    """Base attributes, orders and value of everybody known, and the table versions they were read at.
 
-
-def judged_since(
-    rows: DataFrame, settings: Settings, before: Mapping[str, int | None], seen_until: datetime
-) -> DataFrame:
-    """The rows that were not in silver at the versions ``before``, whose newest row was judged at ``seen_until``."""
-    from pyspark.sql import functions as F
-
-    since = F.col("processed_at") > F.lit(seen_until - _OUT_OF_ORDER)
-    place = ["raw_topic", "raw_partition", "raw_offset"]
-    found = rows.where(since)
-    for table in ("silver.interactions", "silver.feedback"):
-        there = spark_delta.read(rows.sparkSession, settings.table_path(table), table, before[table])
-        found = found.join(there.where(since).select(place), on=place, how="left_anti")
-    return found
-
-
-def newest(rows: DataFrame) -> datetime | None:
-    """When the newest of the rows was judged; None without rows."""
-    from pyspark.sql import functions as F
-
-    at = rows.agg(F.max("processed_at")).first()[0]
-    return None if at is None else at.astimezone(UTC)
-
-
-def customer_records(spark: SparkSession, settings: Settings, as_of_at: datetime) -> CustomerRecords:
-    """Base attributes, orders and value of everybody known, and the table versions they were read at."""
+    ``at`` says which versions; the newest where it is None.
+    """
     from pipelines.tables import customer_base, order_values
 
-    versions = {table: spark_delta.version_of(settings.table_path(table)) for table in RECORDS}
+    versions = {t: spark_delta.version_of(settings.table_path(t)) if at is None else at[t] for t in RECORDS}
     records, orders, links = (spark_delta.read(spark, settings.table_path(t), t, v) for t, v in versions.items())
     identity = contracts.policy("identity")
     base = customer_base.build(records, links, identity, as_of_at=as_of_at)
@@ -85,6 +58,13 @@ def customer_records(spark: SparkSession, settings: Settings, as_of_at: datetime
     paid = order_values.paid(current)
     values = order_values.build(paid, as_of_at=as_of_at, policy=contracts.policy("value_tiers"))
     return CustomerRecords(base, current, paid, values, versions)
+
+
+def of_concerned(frame: DataFrame, concerned: DataFrame | None) -> DataFrame:
+    """The rows of the customers in ``concerned``; all where it is None."""
+    if concerned is None:
+        return frame
+    return frame.join(concerned.select("customer_id"), on="customer_id", how="left_semi")
 
 
 def silver_row_count(settings: Settings) -> int:
@@ -117,3 +97,12 @@ def day_start(day: date) -> datetime:
     """
     zone = ZoneInfo(contracts.policy("gold")["business_time_zone"])
     return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def business_day(at: datetime) -> date:
+    """The day of an instant in the business time zone.
+
+    >>> business_day(datetime(2026, 1, 19, 16, tzinfo=UTC)).isoformat()
+    '2026-01-20'
+    """
+    return at.astimezone(ZoneInfo(contracts.policy("gold")["business_time_zone"])).date()

@@ -6,7 +6,7 @@ DuckDB's own delta extension is a download; the logs are read by delta-rs instea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +81,24 @@ def view_sql(name: str, path: Path | None) -> tuple[str, list[str]]:
     The typed empty part makes every column of the log appear, also one that no file has yet, and keeps types when files
     of different age disagree.
     """
-    columns, partitions, files = _contract_columns(name), [], []
-    if path is not None:
-        table = DeltaTable(str(path))
+    table = None if path is None else DeltaTable(str(path))
+    files = [] if table is None else table.file_uris()
+    return rows_sql(name, table, files), files
+
+
+def rows_sql(name: str, table: DeltaTable | None, files: Sequence[str], *, declared: bool = False) -> str:
+    """The query over some files of a table (None: an empty table of its contract), typed as its log types them.
+
+    ``declared``: also the contract's columns that the log does not know yet; they are NULL.
+    """
+    columns, partitions = _contract_columns(name), []
+    if table is not None:
         require_plain_files(name, table)
-        columns = {f.name: _type(name, f.name, f.type) for f in table.schema().fields}
+        known = {f.name: _type(name, f.name, f.type) for f in table.schema().fields}
+        columns = columns | known if declared else known
         partitions = list(table.metadata().partition_columns)
-        files = table.file_uris()
-    typed = ", ".join(f"NULL::{kind} AS {_name(column)}" for column, kind in columns.items())
-    listed = ", ".join(map(_name, columns))
+    typed = ", ".join(f"NULL::{kind} AS {quoted(column)}" for column, kind in columns.items())
+    listed = ", ".join(map(quoted, columns))
     parts = [f"SELECT {typed} WHERE false"]
     if files:
         hive = f", hive_types={{{', '.join(f'{_text(p)}: {columns[p]}' for p in partitions)}}}" if partitions else ""
@@ -97,7 +106,7 @@ def view_sql(name: str, path: Path | None) -> tuple[str, list[str]]:
             f"SELECT * FROM read_parquet([{', '.join(map(_text, files))}], union_by_name=true, "  # noqa: S608
             f"hive_partitioning={'true' if partitions else 'false'}{hive})"
         )
-    return f"SELECT {listed} FROM ({' UNION ALL BY NAME '.join(parts)})", files  # noqa: S608
+    return f"SELECT {listed} FROM ({' UNION ALL BY NAME '.join(parts)})"  # noqa: S608
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, lake: Path, named: set[str] | None) -> None:
@@ -114,8 +123,8 @@ def _attach(connection: duckdb.DuckDBPyConnection, lake: Path, named: set[str] |
     for name in sorted(known if named is None else known & named):
         schema, _, table = name.partition(".")
         query, files = view_sql(name, there.get(name))
-        views.append(f"CREATE SCHEMA IF NOT EXISTS {_name(schema)}")
-        views.append(f"CREATE VIEW {_name(schema)}.{_name(table)} AS {query}")
+        views.append(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+        views.append(f"CREATE VIEW {quoted(schema)}.{quoted(table)} AS {query}")
         allowed += files
     # Views are made behind closed doors as well: what they cannot read now, no query can read later.
     connection.execute(f"SET allowed_paths = [{', '.join(map(_text, allowed))}]")
@@ -154,7 +163,8 @@ def _rows(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
         yield from batch
 
 
-def _name(identifier: str) -> str:
+def quoted(identifier: str) -> str:
+    """A name of a table or column as SQL takes it."""
     return '"' + identifier.replace('"', '""') + '"'
 
 

@@ -191,8 +191,9 @@ def _merged_last(
     around = rows.neighbourhood(connection, records, [], {}, resolution)
     rest = [d for d in decisions if d != merged[-1]]
     without = resolve(around.claims, rest, resolution, crowded=around.crowded)
-    oldest = without.members[_naming(records, customer_id)]
-    return [record for record in records if without.members.get(record) != oldest]
+    naming = _naming(records, customer_id)
+    oldest = without.members.get(naming, naming)  # without a person's word it may be nobody's
+    return [record for record in records if record != naming and without.members.get(record) != oldest]
 
 
 def _naming(records: Sequence[str], customer_id: str) -> str:

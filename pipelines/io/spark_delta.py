@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import contracts
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
 
@@ -73,16 +74,29 @@ def publish(staged: DataFrame, path: Path, *, replace: str | None, notes: Mappin
     return version
 
 
-def notes(path: Path) -> dict[str, Any] | None:
-    """What the newest commit that carries notes says of itself; None where there is none."""
+def notes(path: Path) -> Iterator[dict[str, Any]]:
+    """What the commits of a table that carry notes say of themselves, the newest first."""
     from deltalake import DeltaTable
 
     if not DeltaTable.is_deltatable(str(path)):
-        return None
+        return
     for commit in DeltaTable(str(path)).history():
         if told := commit.get("userMetadata"):
-            return json.loads(told)
-    return None
+            yield json.loads(told)
+
+
+def replace_rows(path: Path, rows: pa.Table, predicate: str) -> None:
+    """The rows instead of those the predicate selects, in one commit; no commit where there are neither."""
+    from deltalake import DeltaTable, write_deltalake
+
+    if not DeltaTable.is_deltatable(str(path)):
+        if rows.num_rows:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_deltalake(str(path), rows)
+    elif rows.num_rows:
+        write_deltalake(str(path), rows, mode="overwrite", predicate=predicate, schema_mode="merge")
+    else:
+        DeltaTable(str(path)).delete(predicate)
 
 
 def append_rows(path: Path, table: str, rows: list[dict[str, Any]]) -> None:

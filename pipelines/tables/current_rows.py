@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +27,11 @@ def token_columns(precedence: Sequence[str]) -> list[str]:
     ['unionid_token', 'phone_token']
     """
     return [f"{kind}_token" for kind in precedence]
+
+
+def identifier_columns(identity: Mapping[str, Any]) -> list[str]:
+    """Columns of all identifiers that say whose a row is; ``identity`` is the policy of that name."""
+    return list(dict.fromkeys(token_columns([*identity["precedence"], *identity["provisional"]])))
 
 
 def newest_revisions(rows: DataFrame) -> DataFrame:
@@ -81,7 +85,7 @@ def under_current_customer(rows: DataFrame, links: DataFrame, identity: Mapping[
     as it changes and may be ahead of the lake by some seconds.
     """
     precedence, order = identity["precedence"], identity["provisional"]
-    tokens = list(dict.fromkeys(token_columns([*precedence, *order])))
+    tokens = identifier_columns(identity)
     # Few people write many rows: links are looked up once per distinct set of identifiers, not once per row. A set is
     # known by 128 bits of hash, so that the rows need not carry seven strings through the join.
     who = {f"_who_{n}": F.xxhash64(F.lit(n), *tokens) for n in (1, 2)}
@@ -132,38 +136,6 @@ def current_rows(
     interactions: DataFrame, feedback: DataFrame, links: DataFrame, identity: Mapping[str, Any]
 ) -> DataFrame:
     """Interactions and feedback together: newest revisions, under the customer known today; columns as ``NEEDED``."""
-    tokens = dict.fromkeys(token_columns([*identity["precedence"], *identity["provisional"]]))
-    columns = [*NEEDED, *_FIRST, *tokens]
+    columns = [*NEEDED, *_FIRST, *identifier_columns(identity)]
     both = interactions.select(columns).unionByName(feedback.select(columns))
     return under_current_customer(newest_revisions(both), links, identity).select(list(NEEDED))
-
-
-def moved_customers(
-    tables: Sequence[DataFrame], links_before: DataFrame, links: DataFrame, identity: Mapping[str, Any]
-) -> DataFrame:
-    """Customers (customer_id) of rows that are another one's by ``links`` than by ``links_before``: both of them.
-
-    ``tables`` have customer_id, identity_status, occurred_at and tokens.
-    """
-    tokens = list(dict.fromkeys(token_columns([*identity["precedence"], *identity["provisional"]])))
-    recordings = [frame.select("token", F.coalesce("recorded_at", "valid_from_at").alias("at")).distinct()
-                  for frame in (links, links_before)]  # fmt: skip
-    changed = recordings[0].join(recordings[1], on=["token", "at"], how="left_anti").select("token").distinct()
-    every = [_identified(table, tokens) for table in tables]
-    both = functools.reduce(DataFrame.unionByName, every).distinct()
-    numbered = both.withColumn("_row", F.xxhash64(*both.columns))
-    held = numbered.select("_row", F.explode(F.array(*tokens)).alias("token")).where("token IS NOT NULL")
-    concerned = held.join(changed, on="token", how="left_semi").select("_row").distinct()
-    rows = numbered.join(concerned, on="_row", how="left_semi").localCheckpoint()  # few, and read twice below
-    was, now = (
-        under_current_customer(rows, which, identity).select("_row", F.col("customer_id").alias(name))
-        for which, name in ((links_before, "_was"), (links, "_is"))
-    )
-    moved = was.join(now, on="_row", how="inner").where("NOT (_was <=> _is)")
-    each = moved.select(F.explode(F.array("_was", "_is")).alias("customer_id"))
-    return each.where("customer_id IS NOT NULL").distinct()
-
-
-def _identified(table: DataFrame, tokens: Sequence[str]) -> DataFrame:
-    held = [F.col(t) if t in table.columns else F.lit(None).cast("string").alias(t) for t in tokens]
-    return table.select("customer_id", "identity_status", "occurred_at", *held)

@@ -37,13 +37,27 @@ def build(
     listed = F.array(
         *_base(tags),
         *_behaviour(tags, window_days),
-        _tag("value", "value_tier", F.col("value_tier"), F.col("value_rule"), tiers["version"]),
     )
     rows = facts.select("customer_id", F.explode(listed).alias("t")).select("customer_id", "t.*")
+    rows = rows.unionByName(_value_tiers(view, tiers))
     rows = rows.unionByName(_dayparts(found_contacts, as_of_at, window_days, tags, zone))
     rows = rows.unionByName(_categories(paid_orders, as_of_at, tiers, tags))
+    return _whole(rows, as_of_at)
+
+
+def of_values(values: DataFrame, *, as_of_at: datetime, tiers: Mapping[str, Any]) -> DataFrame:
+    """The rows of tag value_tier alone, from ``order_values``: the tags that hang on everybody's orders."""
+    return _whole(_value_tiers(values, tiers), as_of_at)
+
+
+def _whole(rows: DataFrame, as_of_at: datetime) -> DataFrame:
     named = rows.where("tag_value IS NOT NULL").withColumn("as_of_at", F.lit(as_of_at))
     return named.select([f.name for f in contracts.table(TABLE).fields])
+
+
+def _value_tiers(values: DataFrame, tiers: Mapping[str, Any]) -> DataFrame:
+    made = _tag("value", "value_tier", F.col("value_tier"), F.col("value_rule"), tiers["version"])
+    return values.select("customer_id", made.alias("t")).select("customer_id", "t.*")
 
 
 def _tag(group: str, tag: str, value: Column, rule: Column, version: str) -> Column:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipelines import contracts
@@ -34,7 +34,6 @@ def asked(
     # Who has no customer ID asks as well; customer_rows wants one, so the stand-in is put there.
     asker = meant.withColumn("customer_id", F.coalesce("customer_id", nobody))
     read = F.udf(_reader(asking), "struct<question: string, terms: string>", useArrow=False)
-    local = F.from_utc_timestamp("occurred_at", time_zone)
     return (
         customer_rows(asker)
         .where("kind <> 'feedback' AND (text IS NOT NULL OR subject IS NOT NULL)")
@@ -42,14 +41,19 @@ def asked(
         .where("q IS NOT NULL")
         .select(
             F.lit(period_type).alias("period_type"),
-            F.trunc(local, period_type).alias("period_start_date") if period_type != "day"
-            else F.to_date(local).alias("period_start_date"),
+            period_start(period_type, time_zone).alias("period_start_date"),
             F.col("customer_id").alias("asker"),
             "channel",
             "q.question",
             "q.terms",
         )
-    )  # fmt: skip
+    )
+
+
+def period_start(period_type: str, time_zone: str) -> Column:
+    """First day of the period in which ``occurred_at`` lies, in the business's days."""
+    local = F.from_utc_timestamp("occurred_at", time_zone)
+    return F.to_date(local) if period_type == "day" else F.to_date(F.trunc(local, period_type))
 
 
 def build(questions: DataFrame, *, policy: Mapping[str, Any]) -> DataFrame:

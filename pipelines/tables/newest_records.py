@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipelines.tables.current_rows import token_columns, under_current_customer
+from pipelines.tables.current_rows import identifier_columns, under_current_customer
 
 
 def newest_records(records: DataFrame, key: Sequence[str], *, as_of_at: datetime) -> DataFrame:
@@ -29,7 +29,6 @@ def of_known_customers(records: DataFrame, links: DataFrame, identity: Mapping[s
 
     A source without a kind of identifier says NULL of it.
     """
-    tokens = token_columns([*identity["precedence"], *identity["provisional"]])
-    absent = [F.lit(None).cast("string").alias(c) for c in dict.fromkeys(tokens) if c not in records.columns]
+    absent = [F.lit(None).cast("string").alias(c) for c in identifier_columns(identity) if c not in records.columns]
     joined = under_current_customer(records.select("*", *absent), links, identity)
     return joined.where(F.col("customer_id").isNotNull())

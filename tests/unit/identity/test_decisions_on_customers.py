@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 
 from pipelines import contracts
 from pipelines.identity.evidence import customer_id_of
 from pipelines.identity.resolve import Decision, resolve
 from pipelines.io import identity_reads as reads
-from pipelines.io.identity_rows import CLAIM_COLUMNS
+from pipelines.io.identity_rows import CLAIM_COLUMNS, instant
 from tests.unit.identity.test_resolve import rows as evidence_rows
 
 POLICY = contracts.policy("identity")["resolution"]
 MADE = (
-    f"CREATE TABLE identity_claims ({', '.join(CLAIM_COLUMNS)})",
+    f"CREATE TABLE identity_claims ({', '.join(f'{n} timestamp' if n.endswith('_at') else n for n in CLAIM_COLUMNS)})",
     "CREATE TABLE identity_members (record_key, record_seq, customer_id)",
     "CREATE TABLE identity_decisions (record_key, other_record_key, decision, recorded_at)",
 )
+
+
+def database() -> Engine:
+    """A state's database in memory; instants come back as instants, as from the server."""
+    return create_engine("sqlite://", connect_args={"detect_types": sqlite3.PARSE_DECLTYPES})
 
 
 class State:
     """Records as in test_resolve and the decisions so far, resolved anew after each."""
 
     def __init__(self, connection: Connection, *records: tuple[str, str]):
-        self.connection, self.claims, self.words = connection, evidence_rows(*records), []
+        self.connection, self.words = connection, []
         for statement in MADE:
             connection.exec_driver_sql(statement)
+        self.tell(*records)
+
+    def tell(self, *records: tuple[str, str]) -> None:
+        """These records are all there is."""
+        self.claims = evidence_rows(*records)
         marks = ", ".join(["?"] * len(CLAIM_COLUMNS))
-        values = self.claims.select(list(CLAIM_COLUMNS)).rows()
-        # The reader takes instants from the server; none of these cases turns on one.
-        timeless = [tuple(None if n.endswith("_at") else v for n, v in zip(CLAIM_COLUMNS, r, strict=True))
-                    for r in values]  # fmt: skip
-        connection.exec_driver_sql(f"INSERT INTO identity_claims VALUES ({marks})", timeless)
+        values = [tuple(instant(v) if n.endswith("_at") else v for n, v in zip(CLAIM_COLUMNS, r, strict=True))
+                  for r in self.claims.select(list(CLAIM_COLUMNS)).rows()]  # fmt: skip
+        self.connection.exec_driver_sql("DELETE FROM identity_claims")
+        self.connection.exec_driver_sql(f"INSERT INTO identity_claims VALUES ({marks})", values)
         self.decide([])
 
     def decide(self, decisions: list[Decision]) -> None:
@@ -42,10 +53,10 @@ class State:
         run("DELETE FROM identity_decisions")
         for (a, b), (n, word) in last.items():
             run("INSERT INTO identity_decisions VALUES (?, ?, ?, ?)", (a, b, word, n))
-        found = resolve(self.claims, self.words, POLICY)
+        self.found = resolve(self.claims, self.words, POLICY)
         run("DELETE FROM identity_members")
         for seq, key in enumerate(self.claims["record_key"].unique(maintain_order=True)):
-            oldest = found.members.get(key)
+            oldest = self.found.members.get(key)
             run("INSERT INTO identity_members VALUES (?, ?, ?)", (key, seq, oldest and customer_id_of(oldest)))
 
     def customers(self) -> dict[str, str | None]:
@@ -55,7 +66,7 @@ class State:
 
 @pytest.fixture
 def connection():
-    with create_engine("sqlite://").connect() as connection:
+    with database().connect() as connection:
         yield connection
 
 
@@ -96,3 +107,14 @@ def test_what_would_decide_nothing_is_said(connection):
     state.decide([Decision("must", "crm/01", "s/02")])  # it follows by what was typed, too: nobody leaves
     with pytest.raises(reads.NotOfCustomer, match="--away"):
         reads.splitting(connection, "c_01", [], POLICY)
+
+
+def test_a_merge_of_a_record_that_was_nobodys_is_taken_back(connection):
+    """A caller nobody knew, named after the oldest record since a person said who it was: without that word, nobody."""
+    state = State(connection, ("s/01", "p1"), ("crm/02", "p2"))
+    before = state.customers()
+    assert before == {"s/01": None, "crm/02": "c_02"}
+    state.decide(reads.judging(connection, "s/01", "crm/02", one_person=True))
+    assert state.customers() == dict.fromkeys(before, "c_01")
+    state.decide(reads.splitting(connection, "c_01", [], POLICY))
+    assert state.customers() == before

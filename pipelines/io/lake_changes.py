@@ -1,0 +1,168 @@
+"""Which silver rows a gold build did not know, or may know under another customer by now, out of the tables' logs.
+
+Cheap by design: files that both versions hold are not compared, and where neither rows nor links came, nothing is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from pipelines import contracts
+from pipelines.io.duckdb_lake import quoted, rows_sql
+
+LINKS = "silver.identity_links"
+# What makes two rows the same message or record, one replacing the other (see newest_revisions and newest_records).
+_MESSAGE = (
+    "concat_ws('/', channel, account, coalesce('id:' || source_message_id, concat_ws('/', coalesce(first_topic, "
+    "raw_topic), coalesce(first_partition, raw_partition), coalesce(first_offset, raw_offset))))"
+)
+_SAME = {
+    "silver.interactions": ("message", _MESSAGE),
+    "silver.feedback": ("message", _MESSAGE),
+    "silver.customers": ("customer", "record_key"),
+    "silver.orders": ("order", "concat_ws('/', account, order_id)"),
+}
+# A phone nobody has verified finds no customer (pipelines/tables/customer_base.py).
+_UNVERIFIED = {("silver.customers", "phone_token"): "CASE WHEN phone_verified THEN phone_token END"}
+_COORDINATES = "raw_topic, raw_partition, raw_offset"
+
+
+class VersionGone(RuntimeError):
+    """A version that a build read is not there any more: an erasure, or files kept for a week; the message names it."""
+
+
+class Touched(NamedTuple):
+    """Parquet files: `rows` that came or may have moved, and the newest links of their identifiers, then and now.
+
+    `rows` has source_table, customer_id, identity_status, occurred_at, the tokens, `fresh` (the row came since) and
+    `late` (it, or another revision of its message or record, came since).
+    """
+
+    rows: Path
+    links_before: Path
+    links: Path
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A table between two versions: its files then and now."""
+
+    name: str
+    table: DeltaTable | None
+    before: tuple[str, ...]
+    now: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, path: Path, before: int | None, now: int | None) -> _Span:
+        try:
+            then = () if before is None else tuple(DeltaTable(str(path), version=before).file_uris())
+            table = None if now is None else DeltaTable(str(path), version=now)
+        except DeltaError as error:
+            raise VersionGone(f"{name} can't be read at version {before} or {now} any more: {error}") from error
+        return cls(name, table, then, () if table is None else tuple(table.file_uris()))
+
+    @property
+    def came(self) -> tuple[str, ...]:
+        return tuple(sorted({*self.now} - {*self.before}))
+
+    @property
+    def went(self) -> tuple[str, ...]:
+        return tuple(sorted({*self.before} - {*self.now}))
+
+    def rows(self, files: Sequence[str]) -> str:
+        if gone := [file for file in files if not Path(file).exists()]:
+            raise VersionGone(f"{self.name}: {len(gone)} files of an earlier version are gone, e.g. {gone[0]}")
+        return f"({rows_sql(self.name, self.table, files, declared=True)})"
+
+
+def touched(
+    connection: duckdb.DuckDBPyConnection,
+    paths: Mapping[str, Path],
+    before: Mapping[str, int | None],
+    now: Mapping[str, int | None],
+    *,
+    tokens: Sequence[str],
+    until: datetime,
+    folder: Path,
+) -> Touched | None:
+    """Rows about what occurred before `until` that came between the versions, or whose identifiers' links changed.
+
+    `paths` names LINKS and any of the tables of `_SAME`, `before` and `now` their versions (None: not there). None
+    where there is no such row. The connection's temporary tables are used. Raises VersionGone.
+    """
+    connection.execute("SET TimeZone = 'UTC'")
+    spans = {name: _Span.of(name, path, before.get(name), now.get(name)) for name, path in paths.items()}
+    links_moved = _read_links(connection, spans.pop(LINKS))
+    came = [_came(span) for span in spans.values() if span.came]
+    query = f"CREATE OR REPLACE TEMP TABLE came AS {' UNION ALL '.join(came or [_NOTHING_CAME])}"
+    connection.execute(query, {"until": until} if came else None)
+    found = [_rows(span, tokens) for span in spans.values() if span.now]
+    if not found or not (links_moved or connection.table("came").limit(1).fetchall()):
+        return None
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE touched AS {' UNION ALL '.join(found)}", {"until": until})
+    return _written(connection, tokens, folder) if connection.table("touched").limit(1).fetchall() else None
+
+
+_NOTHING_CAME = "SELECT '' AS kind, '' AS same, '' AS raw_topic, 0 AS raw_partition, 0 AS raw_offset WHERE false"
+
+
+def _came(span: _Span) -> str:
+    kind, same = _SAME[span.name]
+    rows = f"SELECT * FROM {span.rows(span.came)} WHERE occurred_at < $until"  # noqa: S608
+    went = f"SELECT {_COORDINATES} FROM {span.rows(span.went)}"  # noqa: S608
+    new = f"({rows}) ANTI JOIN ({went}) USING ({_COORDINATES})"
+    return f"SELECT '{kind}' AS kind, {same} AS same, {_COORDINATES} FROM {new}"  # noqa: S608
+
+
+def _rows(span: _Span, tokens: Sequence[str]) -> str:
+    kind, same = _SAME[span.name]
+    columns = {f.name for f in contracts.table(span.name).fields}
+    held = {t: _UNVERIFIED.get((span.name, t), quoted(t)) if t in columns else "NULL::VARCHAR" for t in tokens}
+    moved = " OR ".join(f"{held[t]} IN (FROM moved_tokens)" for t in tokens if t in columns)
+    listed = ", ".join(f"{expression} AS {quoted(t)}" for t, expression in held.items())
+    return f"""
+      SELECT * EXCLUDE (moved) FROM (
+        SELECT '{span.name}' AS source_table, customer_id, identity_status, occurred_at, {listed},
+          ({_COORDINATES}) IN (SELECT ({_COORDINATES}) FROM came WHERE kind = '{kind}') AS fresh,
+          {same} IN (SELECT same FROM came WHERE kind = '{kind}') AS late,
+          {moved} AS moved
+        FROM {span.rows(span.now)} WHERE occurred_at < $until)
+      WHERE late OR moved"""  # noqa: S608
+
+
+def _read_links(connection: duckdb.DuckDBPyConnection, span: _Span) -> bool:
+    """Tables links_before and links (the newest recording of each token) and moved_tokens, where they differ; any?"""
+    for name, files in (("links_before", span.before), ("links", span.now)):
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT token, valid_from_at, valid_to_at, customer_id, "  # noqa: S608
+            f"coalesce(recorded_at, valid_from_at) AS recorded_at FROM {span.rows(files)} "
+            "QUALIFY rank() OVER (PARTITION BY token ORDER BY coalesce(recorded_at, valid_from_at) DESC) = 1"
+        )
+    stretch = "{'from': valid_from_at, 'to': valid_to_at, 'of': customer_id}"
+    stretches = f"token, list_sort(list(DISTINCT {stretch})) AS s"
+    was, now = (connection.table(name).aggregate(stretches, "token") for name in ("links_before", "links"))
+    was.create_view("stretches_before", replace=True)
+    now.create_view("stretches", replace=True)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE moved_tokens AS SELECT token "
+        "FROM stretches_before b FULL JOIN stretches n USING (token) WHERE b.s IS DISTINCT FROM n.s"
+    )
+    return bool(connection.table("moved_tokens").limit(1).fetchall())
+
+
+def _written(connection: duckdb.DuckDBPyConnection, tokens: Sequence[str], folder: Path) -> Touched:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = Touched(folder / "rows.parquet", folder / "links_before.parquet", folder / "links.parquet")
+    connection.table("touched").write_parquet(str(files.rows))
+    held = " UNION ".join(f"SELECT {quoted(t)} AS token FROM touched" for t in tokens)  # noqa: S608
+    for name, path in (("links_before", files.links_before), ("links", files.links)):
+        connection.sql(f"SELECT * FROM {name} SEMI JOIN ({held}) USING (token)").write_parquet(str(path))  # noqa: S608
+    return files
