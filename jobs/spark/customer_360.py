@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from infra.stack.settings import Settings
+from jobs.spark import increments
 from jobs.spark.publishing import publish_checked
 from jobs.spark.restating import Rebuilt, restate_customers
 from jobs.spark.runner import run_gold
-from jobs.spark.sources import CustomerRecords, customer_records, instant, of_concerned
+from jobs.spark.sources import CustomerRecords, instant, of_concerned, record_versions
 from pipelines import contracts
 from pipelines.quality.gate import Reconciliation, Report
 
@@ -26,6 +27,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """``--as-of``: a business day (up to its end) or an instant; now by default."""
     parser = argparse.ArgumentParser(prog="customer_360", description=__doc__)
     parser.add_argument("--as-of", type=instant, default=datetime.now(UTC), help="count what occurred before this")
+    parser.add_argument("--full", action="store_true", help="build everybody anew, not only who has changed")
     return parser.parse_args(argv)
 
 
@@ -68,26 +70,30 @@ def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings
     """Builds from the current silver rows, checks and publishes. Raises GateFailed; the table is then as it was."""
     from pipelines.tables import customer_360
 
-    spark = rows.sparkSession
-    records = customer_records(spark, settings, args.as_of)
-    view = build(rows, records, args.as_of).cache()
-    sources = versions | records.versions
-    anonymous = rows.where("customer_id IS NULL").count()
+    spark, sources = rows.sparkSession, versions | record_versions(settings)
+    last = None if args.full else increments.since_last(spark, settings, sources, args.as_of)
+    basis = last or increments.everything(spark, settings, rows, sources)
+    records = basis.records_at(args.as_of)
+    built = build(basis.rows, records, args.as_of).cache()
+    view = built
+    if basis.others is not None:
+        view = customer_360.with_others(built, basis.others, records.values, as_of_at=args.as_of)
 
     def rebuild(concerned: DataFrame | None, as_of_at: datetime) -> Rebuilt:
-        then = customer_records(spark, settings, as_of_at, sources)
-        return Rebuilt(build(of_concerned(rows, concerned), then.of_concerned(concerned), as_of_at), then.values)
+        then = basis.records_at(as_of_at)
+        some = build(of_concerned(basis.rows, concerned), then.of_concerned(concerned), as_of_at)
+        return Rebuilt(some, then.values)
 
     report = publish_checked(
         view,
         customer_360.TABLE,
         settings,
-        reconciliations=second_path(rows, records, view, args.as_of),
-        notes={"as_of_at": args.as_of, "sources": sources, "anonymous_rows": anonymous},
+        reconciliations=second_path(basis.rows, records, built, args.as_of),
+        notes={"as_of_at": args.as_of, "sources": sources, "incremental": last is not None, **increments.made_by()},
         restate=lambda staged: restate_customers(customer_360.TABLE, settings, spark, sources, rebuild),
     )
-    log.info("%d customers; %d rows of nobody known left out", report.checked_rows, anonymous)
-    view.unpersist()
+    log.info("%d customers", report.checked_rows)
+    built.unpersist()
     return report
 
 

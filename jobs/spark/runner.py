@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from infra.stack.settings import Settings
-from jobs.spark.session import spark_session
+from jobs.spark.session import SMALL_ROWS, spark_session
 from jobs.spark.sources import silver_row_count, silver_rows
 from pipelines.quality.gate import GateFailed
 
@@ -21,11 +21,15 @@ def run_gold(name: str, builds: Sequence[Build]) -> int:
     for noisy in ("py4j", "great_expectations"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settings = Settings.load()
-    spark = spark_session(name, settings, rows=silver_row_count(settings))
+    count = silver_row_count(settings)
+    spark = spark_session(name, settings, rows=count)
     refused = 0
     try:
         rows, versions = silver_rows(spark, settings)
-        rows = rows.cache()
+        if count < SMALL_ROWS:
+            rows = (
+                rows.cache()
+            )  # of more, each build keeps the columns it needs: texts of 5 million did not fit into 1 GB
         for publish, args in builds:
             try:
                 publish(rows, versions, settings, args)

@@ -48,16 +48,41 @@ def customer_records(
 
     ``at`` says which versions; the newest where it is None.
     """
+    versions = record_versions(settings) if at is None else {table: at[table] for table in RECORDS}
+    read = {t: spark_delta.read(spark, settings.table_path(t), t, v) for t, v in versions.items()}
+    return records_of(read, as_of_at)._replace(versions=versions)
+
+
+def record_versions(settings: Settings) -> dict[str, int | None]:
+    """The newest versions of RECORDS."""
+    return {table: spark_delta.version_of(settings.table_path(table)) for table in RECORDS}
+
+
+def records_of(
+    read: Mapping[str, DataFrame],
+    as_of_at: datetime,
+    *,
+    concerned: DataFrame | None = None,
+    measured: DataFrame | None = None,
+) -> CustomerRecords:
+    """The same from tables at hand; ``read`` holds those of RECORDS.
+
+    Of the customers in ``concerned`` only (None: of all), valued among those and the ``measured``, who are everybody
+    else (see ``order_values.measures``).
+    """
     from pipelines.tables import customer_base, order_values
 
-    versions = {t: spark_delta.version_of(settings.table_path(t)) if at is None else at[t] for t in RECORDS}
-    records, orders, links = (spark_delta.read(spark, settings.table_path(t), t, v) for t, v in versions.items())
-    identity = contracts.policy("identity")
-    base = customer_base.build(records, links, identity, as_of_at=as_of_at)
-    current = order_values.current_orders(orders, links, identity, as_of_at=as_of_at)
-    paid = order_values.paid(current)
-    values = order_values.build(paid, as_of_at=as_of_at, policy=contracts.policy("value_tiers"))
-    return CustomerRecords(base, current, paid, values, versions)
+    identity, tiers = contracts.policy("identity"), contracts.policy("value_tiers")
+    links = read["silver.identity_links"]
+    # Each is read by the build, by the second path and by what is restated, and is small beside the messages.
+    base = customer_base.build(read["silver.customers"], links, identity, as_of_at=as_of_at)
+    orders = order_values.current_orders(read["silver.orders"], links, identity, as_of_at=as_of_at)
+    base, orders = (of_concerned(frame, concerned).cache() for frame in (base, orders))
+    paid = order_values.paid(orders)
+    measures = order_values.measures(paid, as_of_at=as_of_at, policy=tiers)
+    measures = measures if measured is None else measures.unionByName(measured)
+    values = order_values.scored(measures, as_of_at=as_of_at, policy=tiers).cache()
+    return CustomerRecords(base, orders, paid, values, {})
 
 
 def of_concerned(frame: DataFrame, concerned: DataFrame | None) -> DataFrame:

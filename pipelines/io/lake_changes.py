@@ -39,6 +39,15 @@ class VersionGone(RuntimeError):
     """A version that a build read is not there any more: an erasure, or files kept for a week; the message names it."""
 
 
+class Between(NamedTuple):
+    """Rows of ``table`` whose ``column``, an instant, lies at or after ``begin_at`` and before ``end_at``."""
+
+    table: str
+    column: str
+    begin_at: datetime
+    end_at: datetime
+
+
 class Touched(NamedTuple):
     """Parquet files: `rows` that came or may have moved, and the newest links of their identifiers, then and now.
 
@@ -52,7 +61,7 @@ class Touched(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Span:
+class Span:
     """A table between two versions: its files then and now."""
 
     name: str
@@ -61,7 +70,8 @@ class _Span:
     now: tuple[str, ...]
 
     @classmethod
-    def of(cls, name: str, path: Path, before: int | None, now: int | None) -> _Span:
+    def of(cls, name: str, path: Path, before: int | None, now: int | None) -> Span:
+        """Raises VersionGone where one of the versions is not there any more."""
         try:
             then = () if before is None else tuple(DeltaTable(str(path), version=before).file_uris())
             table = None if now is None else DeltaTable(str(path), version=now)
@@ -78,6 +88,7 @@ class _Span:
         return tuple(sorted({*self.before} - {*self.now}))
 
     def rows(self, files: Sequence[str]) -> str:
+        """The query over some of the files. Raises VersionGone where one is not there any more."""
         if gone := [file for file in files if not Path(file).exists()]:
             raise VersionGone(f"{self.name}: {len(gone)} files of an earlier version are gone, e.g. {gone[0]}")
         return f"({rows_sql(self.name, self.table, files, declared=True)})"
@@ -92,20 +103,23 @@ def touched(
     tokens: Sequence[str],
     until: datetime,
     folder: Path,
+    also: Sequence[Between] = (),
 ) -> Touched | None:
     """Rows about what occurred before `until` that came between the versions, or whose identifiers' links changed.
 
-    `paths` names LINKS and any of the tables of `_SAME`, `before` and `now` their versions (None: not there). None
-    where there is no such row. The connection's temporary tables are used. Raises VersionGone.
+    `paths` names LINKS and any of the tables of `_SAME`, `before` and `now` their versions (None: not there); rows of
+    `also` are taken whenever they came. None where there is no such row. The connection's temporary tables are used.
+    Raises VersionGone.
     """
     connection.execute("SET TimeZone = 'UTC'")
-    spans = {name: _Span.of(name, path, before.get(name), now.get(name)) for name, path in paths.items()}
+    spans = {name: Span.of(name, path, before.get(name), now.get(name)) for name, path in paths.items()}
     links_moved = _read_links(connection, spans.pop(LINKS))
     came = [_came(span) for span in spans.values() if span.came]
     query = f"CREATE OR REPLACE TEMP TABLE came AS {' UNION ALL '.join(came or [_NOTHING_CAME])}"
     connection.execute(query, {"until": until} if came else None)
-    found = [_rows(span, tokens) for span in spans.values() if span.now]
-    if not found or not (links_moved or connection.table("came").limit(1).fetchall()):
+    wanted = {name: [one for one in also if one.table == name] for name in spans}
+    found = [_rows(span, tokens, wanted[name]) for name, span in spans.items() if span.now]
+    if not found or not (links_moved or also or connection.table("came").limit(1).fetchall()):
         return None
     connection.execute(f"CREATE OR REPLACE TEMP TABLE touched AS {' UNION ALL '.join(found)}", {"until": until})
     return _written(connection, tokens, folder) if connection.table("touched").limit(1).fetchall() else None
@@ -114,7 +128,7 @@ def touched(
 _NOTHING_CAME = "SELECT '' AS kind, '' AS same, '' AS raw_topic, 0 AS raw_partition, 0 AS raw_offset WHERE false"
 
 
-def _came(span: _Span) -> str:
+def _came(span: Span) -> str:
     kind, same = _SAME[span.name]
     rows = f"SELECT * FROM {span.rows(span.came)} WHERE occurred_at < $until"  # noqa: S608
     went = f"SELECT {_COORDINATES} FROM {span.rows(span.went)}"  # noqa: S608
@@ -122,23 +136,39 @@ def _came(span: _Span) -> str:
     return f"SELECT '{kind}' AS kind, {same} AS same, {_COORDINATES} FROM {new}"  # noqa: S608
 
 
-def _rows(span: _Span, tokens: Sequence[str]) -> str:
+def identifiers(table: str, tokens: Sequence[str]) -> dict[str, str]:
+    """What a row of a silver table holds of each identifier, as expressions; NULL where the table has none of them."""
+    columns = {f.name for f in contracts.table(table).fields}
+    return {t: _UNVERIFIED.get((table, t), quoted(t)) if t in columns else "NULL::VARCHAR" for t in tokens}
+
+
+def same_as(table: str) -> str:
+    """The expression that is equal for rows of one message, record or order."""
+    return _SAME[table][1]
+
+
+def _rows(span: Span, tokens: Sequence[str], also: Sequence[Between]) -> str:
     kind, same = _SAME[span.name]
+    held = identifiers(span.name, tokens)
     columns = {f.name for f in contracts.table(span.name).fields}
-    held = {t: _UNVERIFIED.get((span.name, t), quoted(t)) if t in columns else "NULL::VARCHAR" for t in tokens}
+    within = " OR ".join(
+        f"({quoted(one.column)} >= TIMESTAMPTZ '{one.begin_at.isoformat()}' "
+        f"AND {quoted(one.column)} < TIMESTAMPTZ '{one.end_at.isoformat()}')"
+        for one in also
+    )
     moved = " OR ".join(f"{held[t]} IN (FROM moved_tokens)" for t in tokens if t in columns)
     listed = ", ".join(f"{expression} AS {quoted(t)}" for t, expression in held.items())
     return f"""
-      SELECT * EXCLUDE (moved) FROM (
+      SELECT * EXCLUDE (moved, within) FROM (
         SELECT '{span.name}' AS source_table, customer_id, identity_status, occurred_at, {listed},
           ({_COORDINATES}) IN (SELECT ({_COORDINATES}) FROM came WHERE kind = '{kind}') AS fresh,
           {same} IN (SELECT same FROM came WHERE kind = '{kind}') AS late,
-          {moved} AS moved
+          {moved} AS moved, {within or "false"} AS within
         FROM {span.rows(span.now)} WHERE occurred_at < $until)
-      WHERE late OR moved"""  # noqa: S608
+      WHERE late OR moved OR within"""  # noqa: S608
 
 
-def _read_links(connection: duckdb.DuckDBPyConnection, span: _Span) -> bool:
+def _read_links(connection: duckdb.DuckDBPyConnection, span: Span) -> bool:
     """Tables links_before and links (the newest recording of each token) and moved_tokens, where they differ; any?"""
     for name, files in (("links_before", span.before), ("links", span.now)):
         connection.execute(

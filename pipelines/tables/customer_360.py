@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from pipelines import contracts
 from pipelines.tables.contacts import contacts, customer_rows, repeats
+from pipelines.tables.order_values import MEASURES
 
 TABLE = "gold.customer_360"
 _COUNT = "contacts_"  # contacts_<channel>
@@ -54,8 +55,28 @@ def build(
         .join(values, on="customer_id", how="left")
         .withColumn("as_of_at", until)
     )
-    columns = contracts.table(TABLE).fields
+    return _completed(view)
+
+
+def with_others(some: DataFrame, others: DataFrame, values: DataFrame, *, as_of_at: datetime) -> DataFrame:
+    """The view of everybody: ``some`` customers as just built, the ``others`` as published before.
+
+    Nothing but time has passed for the others: no message, record, link or order of theirs came, entered or left a
+    window. So what hangs on ``as_of_at`` and on everybody's orders (``values``) is all that is new of them.
+    """
+    passed = ["as_of_at", *[name for name in values.columns if name != "customer_id"]]
+    rest = others.drop(*passed).join(values, on="customer_id", how="left").withColumn("as_of_at", F.lit(as_of_at))
+    return some.unionByName(_completed(rest))
+
+
+def measures_of(published: DataFrame) -> DataFrame:
+    """``order_values.measures`` of the customers of a published view."""
+    return published.where("currency IS NOT NULL").select("customer_id", *MEASURES)
+
+
+def _completed(view: DataFrame) -> DataFrame:
     # No contact is a fact (0), no score is not (a mean of nothing stays NULL through its count of 0).
+    columns = contracts.table(TABLE).fields
     return view.select(*[F.coalesce(f.name, F.lit(0)).alias(f.name) if f.type == "long" else f.name for f in columns])
 
 

@@ -19,6 +19,8 @@ from pipelines.tables.newest_records import newest_records, of_known_customers
 
 _PPM = 1_000_000
 _DAY_US = 86_400_000_000
+# What of a customer's value is kept between two builds.
+MEASURES = ("last_paid_at", "frequency", "monetary_minor", "other_currency_orders")
 
 
 def current_orders(
@@ -45,11 +47,18 @@ def paid(orders: DataFrame) -> DataFrame:
 
 
 def build(paid_orders: DataFrame, *, as_of_at: datetime, policy: Mapping[str, Any]) -> DataFrame:
-    """One row a customer who ever paid for an order before ``as_of_at``; ``policy`` is ``value_tiers``.
+    """``scored(measures(…))``: one row a customer who ever paid for an order before ``as_of_at``."""
+    return scored(measures(paid_orders, as_of_at=as_of_at, policy=policy), as_of_at=as_of_at, policy=policy)
 
-    customer_id, recency_days, frequency, monetary_minor, currency, r_score, f_score, m_score, value_tier, value_rule.
+
+def scored(measured: DataFrame, *, as_of_at: datetime, policy: Mapping[str, Any]) -> DataFrame:
+    """``measures`` of everybody, with what hangs on all of them and on the instant.
+
+    customer_id, MEASURES, recency_days, currency, r_score, f_score, m_score, value_tier, value_rule; ``policy`` is
+    ``value_tiers``.
     """
-    values = _values(paid_orders, as_of_at, policy)
+    past_us = F.unix_micros(F.lit(as_of_at)) - F.unix_micros("last_paid_at")  # whole numbers: days of 24 h
+    values = measured.withColumn("recency_days", F.floor(past_us / F.lit(_DAY_US)).cast("int"))
     scores = values.crossJoin(F.broadcast(_cuts(values, policy["score_shares"])))
     for score, column in VALUES.items():
         above = reduce(lambda total, cut: total + cut, [_above(score, column, n) for n in _numbers(policy)])
@@ -57,7 +66,8 @@ def build(paid_orders: DataFrame, *, as_of_at: datetime, policy: Mapping[str, An
     tier, rule = _tier(policy)
     return scores.select(
         "customer_id",
-        *VALUES.values(),
+        *MEASURES,
+        "recency_days",
         F.lit(policy["currency"]).alias("currency"),
         *VALUES,
         tier.alias("value_tier"),
@@ -65,15 +75,17 @@ def build(paid_orders: DataFrame, *, as_of_at: datetime, policy: Mapping[str, An
     )
 
 
-def _values(paid_orders: DataFrame, as_of_at: datetime, policy: Mapping[str, Any]) -> DataFrame:
+def measures(paid_orders: DataFrame, *, as_of_at: datetime, policy: Mapping[str, Any]) -> DataFrame:
+    """One row a customer who ever paid for an order before ``as_of_at``: customer_id, MEASURES.
+
+    They hang on the customer's own orders alone, and change only when one comes or leaves the window.
+    """
     until = F.lit(as_of_at)
     inside = F.col("occurred_at") >= until - F.expr(f"INTERVAL {int(policy['window_days'])} DAYS")
     ours = F.col("currency") == policy["currency"]
     known = paid_orders.where((F.col("occurred_at") < until) & (F.col("amount_minor") > 0))
-    newest = F.max(F.when(inside & ours, F.col("occurred_at")))
-    past_us = F.unix_micros(until) - F.unix_micros(newest)  # whole numbers: days of 24 h, as in the rule
     return known.groupBy("customer_id").agg(
-        F.floor(past_us / F.lit(_DAY_US)).cast("int").alias("recency_days"),
+        F.max(F.when(inside & ours, F.col("occurred_at"))).alias("last_paid_at"),
         F.count_if(inside & ours).alias("frequency"),
         F.coalesce(F.sum(F.when(inside & ours, F.col("amount_minor"))), F.lit(0)).alias("monetary_minor"),
         F.count_if(inside & ~ours).alias("other_currency_orders"),

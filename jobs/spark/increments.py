@@ -1,0 +1,156 @@
+"""What a build of gold.customer_360 starts from: everything, or the last build and whoever has changed since."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import duckdb
+
+from infra.stack.settings import Settings
+from jobs.spark.restating import Earlier
+from jobs.spark.sources import RECORDS, SILVER, CustomerRecords, customer_records, records_of
+from pipelines import contracts
+from pipelines.io import lake_changes, lake_slices, spark_delta
+from pipelines.tables.current_rows import current_rows, identifier_columns, token_columns
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+log = logging.getLogger(__name__)
+TABLE = "gold.customer_360"
+# A build that another version of one of these made says nothing about this one's rows.
+POLICIES = ("identity", "gold", "value_tiers")
+
+
+class Basis(NamedTuple):
+    """Current ``rows`` and ``records_at(instant)`` of the customers to build; ``others`` stay as published.
+
+    ``concerned`` names the customers to build (None: all, and no others). Values are among everybody.
+    """
+
+    rows: DataFrame
+    records_at: Callable[[datetime], CustomerRecords]
+    concerned: DataFrame | None = None
+    others: DataFrame | None = None
+
+
+def made_by() -> dict[str, Any]:
+    """What of this version of Kefulake decides on the rows of the view, for the notes of a build."""
+    columns = [f.name for f in contracts.table(TABLE).fields]
+    return {"policies": {name: contracts.policy(name)["version"] for name in POLICIES}, "columns": columns}
+
+
+def everything(
+    spark: SparkSession, settings: Settings, rows: DataFrame, versions: Mapping[str, int | None]
+) -> Basis:  # fmt: skip
+    """The basis of a full build; ``versions`` of all tables of SILVER and RECORDS."""
+    if not rows.is_cached:
+        rows = spark_delta.stage(rows.drop("text", "subject"), settings.home / "staging" / f"{TABLE}.rows")
+    return Basis(rows, lambda as_of_at: customer_records(spark, settings, as_of_at, versions))
+
+
+def since_last(
+    spark: SparkSession, settings: Settings, versions: Mapping[str, int | None], as_of_at: datetime
+) -> Basis | None:
+    """The basis of an incremental build; None where there is nothing to start from, and the log says why."""
+    told = next(spark_delta.notes(settings.table_path(TABLE)), None)
+    if told is None:
+        log.info("full build: nothing is published yet")
+        return None
+    if {name: told.get(name) for name in made_by()} != made_by():
+        log.info("full build: %s was made by other policies or has other columns", told["run_id"])
+        return None
+    build = Earlier.of(told)
+    if as_of_at < build.as_of_at:
+        log.info("full build: %s already counts up to %s", build.run_id, build.as_of_at)
+        return None
+    try:
+        slices = _slices(settings, build, versions, as_of_at)
+    except lake_changes.VersionGone as gone:
+        log.info("full build: what came since %s can't be told: %s", build.run_id, gone)
+        return None
+    return _basis(spark, settings, slices)
+
+
+def windows(earlier_at: datetime, as_of_at: datetime) -> list[lake_changes.Between]:
+    """Rows that count, or count in a window, at only one of the two instants.
+
+    >>> day = datetime(2026, 1, 20), datetime(2026, 1, 21)
+    >>> [(b.table, b.column, f"{b.begin_at:%d.%m.%Y}") for b in windows(*day)][:2]
+    [('silver.interactions', 'occurred_at', '20.01.2026'), ('silver.interactions', 'occurred_at', '24.07.2025')]
+    """
+    contact_days = timedelta(days=contracts.policy("gold")["contacts"]["window_days"])
+    order_days = timedelta(days=contracts.policy("value_tiers")["window_days"])
+    none = timedelta()
+    spans = [(table, "occurred_at", back) for table in SILVER[:2] for back in (none, contact_days)]
+    spans += [("silver.customers", "occurred_at", none), ("silver.orders", "occurred_at", none)]
+    spans += [("silver.orders", "paid_at", back) for back in (none, order_days)]
+    return [lake_changes.Between(t, column, earlier_at - back, as_of_at - back) for t, column, back in spans]
+
+
+def _slices(
+    settings: Settings, build: Earlier, versions: Mapping[str, int | None], as_of_at: datetime
+) -> lake_slices.Slices | None:
+    folder: Path = settings.home / "staging" / f"{TABLE}.increment"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    identity = contracts.policy("identity")
+    tokens, paths = (
+        identifier_columns(identity),
+        {t: settings.table_path(t) for t in dict.fromkeys((*SILVER, *RECORDS))},
+    )
+    with duckdb.connect() as connection:
+        connection.execute("SET temp_directory = ?", [str(folder / "spilled")])
+        found = lake_changes.touched(
+            connection, paths, build.sources, versions, tokens=tokens, until=as_of_at, folder=folder,
+            also=windows(build.as_of_at, as_of_at),
+        )  # fmt: skip
+        if found is None:
+            return None
+        return lake_slices.write_slices(
+            connection,
+            paths,
+            versions,
+            tokens=tokens,
+            provisional=token_columns(identity["provisional"]),
+            folder=folder,
+        )
+
+
+def _basis(spark: SparkSession, settings: Settings, slices: lake_slices.Slices | None) -> Basis:
+    from pipelines.tables import customer_360
+
+    def read(table: str) -> DataFrame:
+        schema = contracts.spark_schema(contracts.table(table))
+        return spark.createDataFrame([], schema) if slices is None else _conformed(spark, slices.tables[table], schema)
+
+    tables = {table: read(table) for table in dict.fromkeys((*SILVER, *RECORDS))}
+    nobody = spark.createDataFrame([], "customer_id string")
+    concerned = (nobody if slices is None else spark.read.parquet(str(slices.customers))).cache()
+    path = settings.table_path(TABLE)
+    published = spark_delta.read(spark, path, TABLE, spark_delta.version_of(path))
+    others = published.join(concerned, on="customer_id", how="left_anti").cache()
+    rows = current_rows(*[tables[t] for t in SILVER], contracts.policy("identity"))
+    rows = rows.join(concerned, on="customer_id", how="left_semi")
+    measured = customer_360.measures_of(others)
+
+    def records_at(as_of_at: datetime) -> CustomerRecords:
+        return records_of(tables, as_of_at, concerned=concerned, measured=measured)
+
+    log.info("incremental build: %d customers have changed, %d have not", concerned.count(), others.count())
+    return Basis(rows.cache(), records_at, concerned, others)
+
+
+def _conformed(spark: SparkSession, file: Path, schema: Any) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    found = spark.read.parquet(str(file))
+    return found.select(
+        *[F.col(f.name).cast(f.dataType) if f.name in found.columns else F.lit(None).cast(f.dataType).alias(f.name)
+          for f in schema]
+    )  # fmt: skip
