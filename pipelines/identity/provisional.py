@@ -29,6 +29,15 @@ def provisional_id(tokens: Mapping[str, pl.Series], order: list[str]) -> pl.Seri
     return pl.DataFrame(at_hand).select(_BEST).select(_NAME).to_series()
 
 
+def provisional_id_of(token: str) -> str:
+    """The provisional name that one token gives.
+
+    >>> provisional_id_of("ph1_" + "ab" * 16)
+    'p_abababababababababababab'
+    """
+    return _PREFIX + token[-32:][:_HEX_DIGITS]
+
+
 def tokens_named(provisional: str, heads: Sequence[str]) -> list[tuple[str, str]]:
     """Least and greatest token that a provisional ID can have been made from, for each head (``ph1_``) of a token.
 
