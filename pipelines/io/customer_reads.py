@@ -6,13 +6,13 @@ record knows its customer: an ID that was merged away, however often, leads to t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, bindparam, text
 
 from pipelines import contracts
-from pipelines.identity.changes import today
+from pipelines.identity.changes import Link, today
 from pipelines.identity.evidence import records_that_name
 from pipelines.identity.provisional import provisional_id_of, tokens_named
 from pipelines.io import identity_rows as rows
@@ -30,6 +30,14 @@ def view_columns() -> tuple[str, ...]:
     return tuple(f.name for f in contracts.table(TABLE).fields if f.name not in _INNER)
 
 
+class Owner(NamedTuple):
+    """Whose something is today. `known`: identity says so, else it is a name that was only computed."""
+
+    customer_id: str | None
+    known: bool = False
+    shared: bool = False
+
+
 class CustomerReads:
     """Answers questions by one user who may only read.
 
@@ -39,7 +47,7 @@ class CustomerReads:
         clock_us: microseconds since the epoch; says whether an identifier was given up by now.
     """
 
-    def __init__(self, engine: Engine, *, registers: Sequence[str], heads: Sequence[str], clock_us: Any):
+    def __init__(self, engine: Engine, *, registers: Sequence[str], heads: Sequence[str], clock_us: Callable[[], int]):
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._registers, self._heads, self._clock_us = registers, heads, clock_us
         self._columns = view_columns()
@@ -58,16 +66,15 @@ class CustomerReads:
         """What is known, in the order of the questions. Raises NotAnswered when no build was ever served."""
         with self._engine.connect() as connection:
             owners = self._owners(connection, questions)
-            asked = [q.subject for q in questions if q.by == CUSTOMER_ID]
-            wanted = sorted({name for name in [*(name for name, _ in owners), *asked] if name})
-            as_of_at, views = self._published(connection, wanted)
+            # What was linked or merged since the build still stands in the view under the name it had.
+            former = [q.subject if q.by == CUSTOMER_ID else provisional_id_of(q.subject) for q in questions]
+            wanted = {*former, *(owner.customer_id for owner in owners if owner.customer_id)}
+            as_of_at, views = self._published(connection, sorted(wanted))
         found = []
-        for question, (owner, shared) in zip(questions, owners, strict=True):
-            row = views.get(owner or "")
-            if row is None and question.by == CUSTOMER_ID:
-                row = views.get(question.subject)  # merged since the build: the view still stands under the old ID
-            known = row is not None or (owner is not None and self._is_known(question, owner))
-            found.append(Found(owner if known else None, row, as_of_at, shared))
+        for owner, name in zip(owners, former, strict=True):
+            row = None if owner.shared else views.get(owner.customer_id or "", views.get(name))
+            known = owner.known or row is not None
+            found.append(Found(owner.customer_id if known else None, row, as_of_at, owner.shared))
         return found
 
     def health(self) -> None:
@@ -75,16 +82,10 @@ class CustomerReads:
         with self._engine.connect() as connection:
             connection.execute(text(f"SELECT 1 FROM {BUILDS_NAME} LIMIT 1"))  # noqa: S608
 
-    @staticmethod
-    def _is_known(question: Question, owner: str) -> bool:
-        """Of a customer without a view, identity has to know something: a name that was only computed is nobody."""
-        return owner != question.subject and not owner.startswith("p_")
-
-    def _owners(self, connection: Connection, questions: Sequence[Question]) -> list[tuple[str | None, bool]]:
-        """Customer ID and whether several hold it, for each question."""
+    def _owners(self, connection: Connection, questions: Sequence[Question]) -> list[Owner]:
         named = {q.subject: records_that_name(q.subject, self._registers) for q in questions if q.by == CUSTOMER_ID}
         members = rows.members(connection, sorted({key for keys in named.values() for key in keys}))
-        made_from = {q.subject: self._tokens_of(connection, q.subject) for q in questions if q.subject[:2] == "p_"}
+        made_from = {name: self._tokens_of(connection, name) for name in named if name.startswith("p_")}
         tokens = {q.subject for q in questions if q.by != CUSTOMER_ID}
         tokens |= {token for found in made_from.values() for token in found}
         links = rows.links_of_tokens(connection, sorted(tokens))
@@ -92,12 +93,11 @@ class CustomerReads:
         for question in questions:
             if question.by != CUSTOMER_ID:
                 owners.append(self._holder(question.subject, links))
-            elif question.subject in made_from:
-                told = [self._holder(token, links) for token in made_from[question.subject]]
-                owners.append((next((name for name, _ in told if name), question.subject), False))
-            else:
-                present = [members[key] for key in named[question.subject] if members.get(key)]
-                owners.append((present[0] if present else question.subject, False))
+                continue
+            present = [members[key] for key in named[question.subject] if members.get(key)]
+            told = (self._holder(token, links) for token in made_from.get(question.subject, ()))
+            present += [holder.customer_id for holder in told if holder.known and holder.customer_id]
+            owners.append(Owner(present[0], known=True) if present else Owner(question.subject))
         return owners
 
     def _tokens_of(self, connection: Connection, provisional: str) -> list[str]:
@@ -106,12 +106,12 @@ class CustomerReads:
             found += connection.execute(self._made_from, {"low": low, "high": high}).scalars()
         return found
 
-    def _holder(self, token: str, links: Mapping[str, Sequence[Any]]) -> tuple[str | None, bool]:
-        """As the stream joins: today's holder, else the provisional name; (None, True) where several hold it."""
+    def _holder(self, token: str, links: Mapping[str, Sequence[Link]]) -> Owner:
+        """As the stream joins: today's holder, else the provisional name of the identifier."""
         link = today(links.get(token, ()), self._clock_us())
         if link is None:
-            return provisional_id_of(token), False
-        return (link.customer_id or None), not link.customer_id
+            return Owner(provisional_id_of(token))
+        return Owner(link.customer_id or None, known=True, shared=not link.customer_id)
 
     def _published(self, connection: Connection, wanted: Sequence[str]) -> tuple[Any, dict[str, dict[str, Any]]]:
         found = connection.execute(self._views, {"wanted": list(wanted) or [""], "served": TABLE}).all()

@@ -26,9 +26,7 @@ from infra.stack.files import PRIVATE, write_atomic
 from pipelines.lookup.refusals import NotAnswered
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-_HEAD = (
-    "# Keys of who may look customers up, hashed; kefulake lookup add-key writes it (pipelines/lookup/agent_keys.py).\n"
-)
+_HEAD = "# Keys of who may look customers up, hashed. kefulake lookup add-key writes it.\n"
 _NOBODY = "0" * 64
 
 
