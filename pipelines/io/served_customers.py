@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 TABLE, BUILDS = "serving.customer_360", "serving.builds"
 GOLD, TAGS = "gold.customer_360", "gold.customer_tags"
 NAME, BUILDS_NAME = "customer_360", "serving_builds"
+NAMES = {TABLE: NAME, BUILDS: BUILDS_NAME}
 _NOT_CONTENT = frozenset({"as_of_at", "content_hash"})
 _NULL, _BETWEEN = "\x00", "\x1f"
 
@@ -48,7 +49,7 @@ class Served:
 
 def create_tables(connection: Connection) -> None:
     """Make what is not there yet; new columns of the contract are added."""
-    for declared, name in ((TABLE, NAME), (BUILDS, BUILDS_NAME)):
+    for declared, name in NAMES.items():
         ensure_table(connection, name, contracts.mariadb_ddl(contracts.table(declared), name=name))
 
 

@@ -126,7 +126,7 @@ class AgentKeys:
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key:
             raise NotAnswered("key.missing")
-        self._follow()
+        self.follow()
         name = key.strip().rpartition(".")[0]
         entry = self._entries.get(name)
         # Compared also where the name is nobody's: the time an answer takes tells no names.
@@ -135,7 +135,8 @@ class AgentKeys:
             raise NotAnswered("key.unknown")
         return Agent(name, entry.role)
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
+        """Take the file over if it was written since. Raises AgentKeysError."""
         seen = _stamp(self._path)
         if seen != self._seen:
             self._entries = load(self._path, self._roles)
