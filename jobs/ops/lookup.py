@@ -61,7 +61,6 @@ def publish(
     served = serve_customers(Settings.load(), anew=anew)
     if served is None:
         raise RuntimeError(f"{GOLD} has not been built yet")
-    typer.echo(
-        f"{served.written:,} rows written, {served.removed:,} removed, {served.unchanged:,} as they were; "
-        f"as of {served.as_of_at:%Y-%m-%d %H:%M:%S} UTC"
-    )
+    as_of = "of nobody" if served.as_of_at is None else f"as of {served.as_of_at:%Y-%m-%d %H:%M:%S} UTC"
+    counts = f"{served.written:,} rows written, {served.removed:,} removed, {served.unchanged:,} as they were"
+    typer.echo(f"{counts}; {as_of}")
