@@ -30,7 +30,7 @@ from pipelines.io.customer_reads import CustomerReads, view_columns
 from pipelines.io.mariadb import connect
 from pipelines.io.publisher import PublishError
 from pipelines.lookup import questions
-from pipelines.lookup.agent_keys import AgentKeys
+from pipelines.lookup.agent_keys import AgentKeys, AgentKeysError
 from pipelines.lookup.answers import Views, may_look_up
 from pipelines.lookup.counters import Counters
 from pipelines.lookup.desk import Desk
@@ -71,7 +71,11 @@ class FrontDesk:
         return Response(content, status, headers, media_type="application/json")
 
     async def _found(self, request: Request) -> dict:
-        agent = self._keys.agent(request.headers.get("authorization"))
+        try:
+            agent = self._keys.agent(request.headers.get("authorization"))
+        except AgentKeysError as error:
+            log.error("%s", error)
+            raise NotAnswered("keys.unusable") from error
         kinds = self._policy["search_by"]
         if request.method == "POST":
             question = questions.of_body(await self._body(request), self._tokeniser, kinds)
@@ -112,13 +116,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     audit = audit_log(settings, wait_for_witness=False)
 
-    def write_down(acts: list) -> None:
-        key.refresh()  # after a rotation acts are hashed under the new version
-        audit.append_all(acts)
-
     desk = Desk(
         reads.answer,
-        write_down,
+        audit.append_all,
         clock_us=now_us,
         max_batch=policy["max_batch"],
         answer_within_s=policy["answer_within_s"],

@@ -69,6 +69,7 @@ class AuditLog:
             ) from error
 
     def _followed(self, connection: Connection, acts: Sequence[Act]) -> list[AuditRow]:
+        self._key.refresh()  # after a rotation rows are hashed under the new version
         for _ in range(_MOST_REFUSALS):
             head, rows = self._head(connection), []
             for act in acts:

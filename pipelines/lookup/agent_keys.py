@@ -57,7 +57,10 @@ def load(path: Path, roles: Collection[str]) -> dict[str, AgentKey]:
         return {}
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise AgentKeysError(f"{path} says who may look customers up, but others may read it. Run: chmod 600 {path}")
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:  # whose message repeats a line of the file
+        raise AgentKeysError(f"{path} is no YAML; make the keys anew: kefulake lookup add-key") from error
     if not isinstance(content, dict):
         raise AgentKeysError(f"{path} must hold a mapping: name, then role and key_sha256")
     return {str(name): _entry(str(name), entry, roles) for name, entry in content.items()}
@@ -143,9 +146,9 @@ class AgentKeys:
             self._seen = seen
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> tuple[int, ...] | None:
     try:
         found = os.stat(path)
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode

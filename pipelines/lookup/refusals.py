@@ -5,6 +5,10 @@ from __future__ import annotations
 REFUSALS: dict[str, tuple[int, str]] = {
     "key.missing": (401, "Say who you are: Authorization: Bearer <key>. kefulake lookup add-key makes one."),
     "key.unknown": (401, "Nobody has this key (any more). kefulake lookup add-key makes another."),
+    "keys.unusable": (
+        503,
+        "The file of keys cannot be used: kefulake lookup keys says why.",
+    ),
     "role.not_allowed": (403, "Your role does not see customers by name (policy roles)."),
     "question.malformed": (400, "Ask by a customer ID (c_… or p_…), or POST /customers/search with one identifier."),
     "identifier.says_nothing": (400, "This is what people type to get past a form: it identifies nobody."),

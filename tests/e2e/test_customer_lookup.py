@@ -197,6 +197,16 @@ def test_without_a_key_nothing_and_without_the_role_nothing(stack, service):
     assert (newest.actor, newest.act, newest.act_subject) == ("wang", "refused", "c_01")
 
 
+def test_a_file_of_keys_that_others_may_read_lets_nobody_in(stack, service):
+    stack.agent_keys_file.chmod(0o644)
+    try:
+        told = service.ask("c_01")
+    finally:
+        stack.agent_keys_file.chmod(0o600)
+    assert (told.status_code, told.json()["error"]) == (503, "keys.unusable")
+    assert service.ask("c_01").status_code == 200
+
+
 def test_the_privacy_officer_reads_the_token(service):
     told = service.search({"phone": PHONES[1]}, who="officer").json()
     assert told["asked_for"]["phone"].startswith("ph1_")

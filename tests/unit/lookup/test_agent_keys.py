@@ -75,6 +75,7 @@ def test_a_running_service_follows_the_file(path):
     ("content", "says"),
     [
         ("- li.na", "must hold a mapping"),
+        ("li.na: {clear: [", "is no YAML"),
         ("li.na: agent", "role, key_sha256 and made_at"),
         (f"li.na: {{role: boss, key_sha256: {'0' * 64}, made_at: x}}", "role 'boss' is none"),
         ("li.na: {role: agent, key_sha256: secret-in-the-clear, made_at: x}", "no SHA-256"),
