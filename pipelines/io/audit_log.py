@@ -47,6 +47,7 @@ class AuditLog:
 
     def __init__(self, engine: Engine, key: MasterKey, send: Send | None = None):
         self._engine, self._key, self._send = engine, key, send
+        self._last: Head | None = None
 
     def append(self, act: Act) -> AuditRow:
         """Write one act down, in one transaction. Raises AuditRefused; then it is not written."""
@@ -54,10 +55,15 @@ class AuditLog:
 
     def append_all(self, acts: Sequence[Act]) -> list[AuditRow]:
         """Write acts down in their order, all or none, for the price of one. Raises AuditRefused; then it is none."""
+        # Mostly nobody else wrote in between, and then the key of the table is all that has to be asked.
+        last, self._last = self._last, None
         try:
             with self._engine.connect() as connection:
-                with _lock(connection, _LOCK):
-                    rows = self._followed(connection, acts)
+                rows = self._added(connection, acts, last) if last else None
+                if rows is None:
+                    with _lock(connection, _LOCK):
+                        rows = self._followed(connection, acts)
+                self._last = Head.of(rows[-1])
                 if self._send is not None:
                     self._sent(connection)
                 return rows
@@ -69,20 +75,26 @@ class AuditLog:
             ) from error
 
     def _followed(self, connection: Connection, acts: Sequence[Act]) -> list[AuditRow]:
-        self._key.refresh()  # after a rotation rows are hashed under the new version
         for _ in range(_MOST_REFUSALS):
-            head, rows = self._head(connection), []
-            for act in acts:
-                rows.append(link(act, head, self._key))
-                head = Head.of(rows[-1])
-            values = [dict(zip(_COLUMNS, astuple(r), strict=True)) | {"acted_at": _instant(r.acted_at)} for r in rows]
-            try:
-                connection.execute(insert(_LOG), values)
-                connection.commit()
+            if (rows := self._added(connection, acts, self._head(connection))) is not None:
                 return rows
-            except IntegrityError:  # somebody who did not wait for the lock followed the same row
-                connection.rollback()
         raise AuditRefused("the audit log cannot be written: other writers were first again and again; try again")
+
+    def _added(self, connection: Connection, acts: Sequence[Act], head: Head) -> list[AuditRow] | None:
+        """The rows that follow `head`; None where somebody who did not wait for the lock followed it first."""
+        self._key.refresh()  # after a rotation rows are hashed under the new version
+        rows: list[AuditRow] = []
+        for act in acts:
+            rows.append(link(act, head, self._key))
+            head = Head.of(rows[-1])
+        values = [dict(zip(_COLUMNS, astuple(r), strict=True)) | {"acted_at": _instant(r.acted_at)} for r in rows]
+        try:
+            connection.execute(insert(_LOG), values)
+            connection.commit()
+        except IntegrityError:
+            connection.rollback()
+            return None
+        return rows
 
     def _head(self, connection: Connection) -> Head:
         newest = select(_LOG.c.audit_seq, _LOG.c.row_hash).order_by(_LOG.c.audit_seq.desc()).limit(1)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, bindparam, text
+from sqlalchemy.exc import DBAPIError
 
 from pipelines import contracts
 from pipelines.identity.changes import Link, today
@@ -64,6 +65,14 @@ class CustomerReads:
 
     def answer(self, questions: Sequence[Question]) -> list[Found]:
         """What is known, in the order of the questions. Raises NotAnswered when no build was ever served."""
+        try:
+            return self._answered(questions)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            return self._answered(questions)  # the server was started anew since the last question
+
+    def _answered(self, questions: Sequence[Question]) -> list[Found]:
         with self._engine.connect() as connection:
             owners = self._owners(connection, questions)
             # What was linked or merged since the build still stands in the view under the name it had.
