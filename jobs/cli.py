@@ -37,6 +37,7 @@ COMMANDS: dict[str, Mounted] = {
     "identity": Mounted("jobs.ops.identity", "Load and show who is who."),
     "rejects": Mounted("jobs.ops.rejects", "Look at rejected messages and send them again."),
     "history": Mounted("jobs.ops.history", "One customer's contacts over all channels."),
+    "lookup": Mounted("jobs.ops.lookup", "Keys of who may look customers up; publish the view they see."),
     "vault": Mounted("jobs.ops.vault", "Open a token's personal value, by role and with a reason."),
     "erase": Mounted("jobs.ops.erase", "Erase a person from every store, with a certificate."),
     "keys": Mounted("jobs.ops.keys", "Versions of the master key: rotate without a stop, status, retire."),

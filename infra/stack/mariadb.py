@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from infra.stack import jars, keys
 from infra.stack.files import PRIVATE, private_folder, write_atomic, write_if_changed
-from infra.stack.settings import AUDIT_DATABASE, AUDITOR, DATABASE, READER, WRITER, Settings
+from infra.stack.settings import AUDIT_DATABASE, AUDITOR, DATABASE, LOOKUP, READER, WRITER, Settings
 from infra.stack.sockets import socket_folder
 
 ROOT_PASSWORD = "mariadb_root"  # noqa: S105 - the name of the file in keys/, not the password
@@ -69,6 +69,10 @@ CREATE DATABASE IF NOT EXISTS `{audit_database}` CHARACTER SET utf8mb4;
 CREATE USER IF NOT EXISTS '{auditor}'@'127.0.0.1';
 ALTER USER '{auditor}'@'127.0.0.1' IDENTIFIED BY '{auditor_password}';
 GRANT SELECT, INSERT ON `{audit_database}`.`audit_log` TO '{auditor}'@'127.0.0.1';
+{lookup_tables}
+CREATE USER IF NOT EXISTS '{lookup}'@'127.0.0.1';
+ALTER USER '{lookup}'@'127.0.0.1' IDENTIFIED BY '{lookup_password}';
+{lookup_grants}
 """
 
 
@@ -146,6 +150,12 @@ def prepare(settings: Settings) -> None:
             audit_table=_audit_table(),
             auditor=AUDITOR,
             auditor_password=keys.ensure_password(settings, f"mariadb_{AUDITOR}"),
+            lookup_tables="\n".join(f"{ddl};" for ddl in _lookup_tables().values()),
+            lookup=LOOKUP,
+            lookup_password=keys.ensure_password(settings, f"mariadb_{LOOKUP}"),
+            lookup_grants="\n".join(
+                f"GRANT SELECT ON `{DATABASE}`.`{name}` TO '{LOOKUP}'@'127.0.0.1';" for name in _lookup_tables()
+            ),
         ),
         PRIVATE,
     )
@@ -157,6 +167,33 @@ def _audit_table() -> str:
 
     ddl = contracts.mariadb_ddl(contracts.table("audit.log"), name=f"{AUDIT_DATABASE}`.`audit_log")
     return " ".join(ddl.split())
+
+
+def _lookup_tables() -> dict[str, str]:
+    """Name → DDL of the tables that the look-up user reads: a right can only be given on a table that is there."""
+    from pipelines import contracts
+    from pipelines.io import identity_rows, served_customers
+
+    asked = ("identity.current_links", "identity.members")
+    tables = {identity_rows.sql_name(name): (name, identity_rows.TABLES[name]) for name in asked}
+    tables |= {name: (declared, ()) for declared, name in served_customers.NAMES.items()}
+    return {
+        name: " ".join(
+            contracts.mariadb_ddl(contracts.table(declared), name=f"{DATABASE}`.`{name}", indexes=indexes).split()
+        )
+        for name, (declared, indexes) in tables.items()
+    }
+
+
+def ensure_served_tables(settings: Settings) -> None:
+    """Gives the served tables columns that are new in their contract; the look-up user may only read."""
+    from pipelines.io import served_customers
+    from pipelines.io.mariadb import connect
+
+    engine = connect(settings.database_url)
+    with engine.begin() as connection:
+        served_customers.create_tables(connection)
+    engine.dispose()
 
 
 def _install(settings: Settings, base: Path) -> None:

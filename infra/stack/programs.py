@@ -125,6 +125,7 @@ PROGRAMS: tuple[Program, ...] = (
         stop_turn=3,
         prepare=mariadb.prepare,
         command=mariadb.command,
+        after=mariadb.ensure_served_tables,
         environment=mariadb.environment,
         ports=lambda s: {"MariaDB": s.ports.mariadb},
         health=mariadb.health,
@@ -154,6 +155,12 @@ PROGRAMS: tuple[Program, ...] = (
     service("tiering", "jobs.services.tiering", niceness=WRITERS),
     service("serving-writer", "jobs.services.serving_writer", niceness=WRITERS),
     service("identity-resolver", "jobs.services.identity_resolver", niceness=WRITERS),
+    service(
+        "customer-lookup",
+        "jobs.services.customer_lookup",
+        ports=lambda s: {"customer look-up": s.ports.lookup},
+        health=lambda s: health.http(f"{s.lookup_url}/healthz"),
+    ),
     service("balance", "jobs.services.balance", niceness=WATCHERS),
     service(
         "metrics",

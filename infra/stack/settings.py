@@ -16,6 +16,7 @@ DEFAULT_PORT_BASE = 19200
 DATABASE = "kefulake"
 PORT_BASE_FILE = "port-base"
 READER, WRITER = "kefulake_reader", "kefulake_writer"
+LOOKUP = "kefulake_lookup"  # sees what a look-up needs: whose an identifier is, and the served view
 # A database of its own: what the writer may do to its tables, it may not do to the audit log.
 AUDIT_DATABASE, AUDITOR = "kefulake_audit", "kefulake_auditor"
 
@@ -93,6 +94,11 @@ class Ports:
     def metrics(self) -> int:
         """Prometheus text of Kefulake itself: parts, lag, freshness, balance."""
         return self.base + 13
+
+    @property
+    def lookup(self) -> int:
+        """Customers, for agents."""
+        return self.base + 14
 
 
 @dataclass(frozen=True)
@@ -201,6 +207,16 @@ class Settings:
         return f"http://127.0.0.1:{self.ports.gateway}"
 
     @property
+    def lookup_url(self) -> str:
+        """Customers, for agents."""
+        return f"http://127.0.0.1:{self.ports.lookup}"
+
+    @property
+    def agent_keys_file(self) -> Path:
+        """Who may look customers up: hashes of their keys."""
+        return self.keys / "agents.yaml"
+
+    @property
     def own_mariadb(self) -> bool:
         """True when the stack runs its own MariaDB."""
         return not os.environ.get("KEFULAKE_DATABASE_URL")
@@ -229,6 +245,13 @@ class Settings:
         if not self.own_mariadb:
             return os.environ.get("KEFULAKE_AUDIT_URL") or self.database_url
         return self._database_url(AUDITOR, AUDIT_DATABASE)
+
+    @property
+    def database_lookup_url(self) -> str:
+        """URL of who looks customers up; KEFULAKE_LOOKUP_DATABASE_URL on a server of your own, else the reader's."""
+        if not self.own_mariadb:
+            return os.environ.get("KEFULAKE_LOOKUP_DATABASE_URL") or self.database_reader_url
+        return self._database_url(LOOKUP)
 
     def _database_url(self, user: str, database: str = DATABASE) -> str:
         password_file = self.keys / f"mariadb_{user}.password"

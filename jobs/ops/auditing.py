@@ -22,12 +22,16 @@ def login() -> str:
         return f"uid {os.getuid()}"
 
 
-def audit_log(settings: Settings) -> AuditLog:
-    """The stack's audit log. Raises FileNotFoundError before the database was set up."""
-    engine = connect(settings.audit_url)
+def audit_log(settings: Settings, *, wait_for_witness: bool = True) -> AuditLog:
+    """The stack's audit log. Raises FileNotFoundError before the database was set up.
+
+    Without `wait_for_witness`, for a service that writes all the time, who opened it takes the rows to topic audit.log
+    (`AuditLog.send_missing`).
+    """
+    engine = connect(settings.audit_url, unchecked=not wait_for_witness)
     if not settings.own_mariadb:
         ensure_table(engine)
-    return AuditLog(engine, MasterKey.load(settings), sender(settings.bootstrap))
+    return AuditLog(engine, MasterKey.load(settings), sender(settings.bootstrap) if wait_for_witness else None)
 
 
 def write_down(

@@ -38,8 +38,19 @@ def run_gold(name: str, builds: Sequence[Build]) -> int:
                 refused = 1
     finally:
         spark.stop()
+    _serve_customers(settings)
     _tell_trino(settings)
     return refused
+
+
+def _serve_customers(settings: Settings) -> None:
+    """What was published goes to MariaDB, where agents look customers up; they see the build before until then."""
+    from jobs.ops.serving import ServingFailed, serve_customers
+
+    try:
+        serve_customers(settings)
+    except ServingFailed as error:  # gold is published all the same
+        log.error("%s", error)
 
 
 def _tell_trino(settings: Settings) -> None:

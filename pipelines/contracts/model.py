@@ -13,7 +13,7 @@ import yaml
 SCHEMAS_VARIABLE = "KEFULAKE_SCHEMAS"
 FIELD_TYPES = frozenset({"string", "int", "long", "double", "boolean", "timestamp", "date", "binary", "json"})
 TOPIC_FORMATS = frozenset({"raw", "json"})
-TABLE_ENGINES = frozenset({"tiering", "spark", "balance", "replay", "identity"})
+TABLE_ENGINES = frozenset({"tiering", "spark", "balance", "replay", "identity", "serving"})
 SEVERITIES = frozenset({"stop", "warn"})
 CHECKS = frozenset({"not_null", "unique", "in_set", "between", "row_count_min"})
 
@@ -99,7 +99,8 @@ def load(folder: Path) -> Contracts:
     declared = {name: _field(name, spec) for name, spec in _yaml(folder / "fields.yaml").items()}
     raw_topics = {p.stem: _yaml(p) for p in sorted((folder / "topics").glob("*.yaml"))}
     topics = {name: _topic(name, spec, declared, raw_topics) for name, spec in raw_topics.items()}
-    tables = {p.stem: _table(p.stem, _yaml(p), declared, topics) for p in sorted((folder / "tables").glob("*.yaml"))}
+    raw_tables = {p.stem: _yaml(p) for p in sorted((folder / "tables").glob("*.yaml"))}
+    tables = {name: _table(name, spec, declared, topics, raw_tables) for name, spec in raw_tables.items()}
     policies = {p.stem: _yaml(p) for p in sorted((folder / "policies").glob("*.yaml"))}
     return Contracts(declared, topics, tables, policies)
 
@@ -216,18 +217,36 @@ def _topic(name: str, spec: dict[str, Any], declared: dict[str, Field], all_topi
     return Topic(**rest, fields=columns)
 
 
-def _table(name: str, spec: dict[str, Any], declared: dict[str, Field], all_topics: dict[str, Topic]) -> Table:
+def _inherited(where: str, origin: str | None, topics: dict[str, Topic], raw_tables: dict[str, Any]) -> list[str]:
+    """Columns of the topic that feeds a table, or of the table it serves a copy of."""
+    if origin is None:
+        return []
+    if origin in topics:
+        return [f.name for f in topics[origin].fields]
+    if origin not in raw_tables or "fields_from" in raw_tables[origin]:
+        raise ContractError(
+            f"{where}: fields_from names {origin!r}, which is no topic and no table with columns of its own"
+        )
+    return list(raw_tables[origin]["fields"])
+
+
+def _table(
+    name: str,
+    spec: dict[str, Any],
+    declared: dict[str, Field],
+    all_topics: dict[str, Topic],
+    raw_tables: dict[str, Any],
+) -> Table:
     where = f"tables/{name}.yaml"
     needed = {"name", "grain", "description", "owner", "engine", "topics", "primary_key", "partition_by"}
     _only(where, spec, needed | {"expectations"}, {"fields", "fields_from"})
     if spec["name"] != name:
         raise ContractError(f"{where}: name is {spec['name']!r}, must equal the file's name")
     _one_of(where, "engine", spec["engine"], TABLE_ENGINES)
-    origin = spec.get("fields_from")
-    for feeding in [*spec["topics"], *([origin] if origin else [])]:
+    for feeding in spec["topics"]:
         if feeding not in all_topics:
             raise ContractError(f"{where}: topic {feeding!r} is not declared")
-    columns = _columns(where, spec, declared, [f.name for f in all_topics[origin].fields] if origin else [])
+    columns = _columns(where, spec, declared, _inherited(where, spec.get("fields_from"), all_topics, raw_tables))
     names = {c.name for c in columns}
     for key in ("primary_key", "partition_by"):
         if absent := set(spec[key]) - names:

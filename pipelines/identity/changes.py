@@ -112,10 +112,22 @@ def _events(
         yield Event(name, kind, survivor, other, json.dumps(sorted(records)))
 
 
-def map_record(links: Sequence[Link], rule_version: str, at_us: int) -> dict[str, object] | None:
-    """The record of identity.map: whose the identifier is now; None where it is nobody's, or was given up by `at_us`.
+def today(links: Sequence[Link], at_us: int) -> Link | None:
+    """The stretch that holds at `at_us`; None for an identifier without links, and one that was given up by then.
 
     The last stretch is today's, also if a source's clock runs ahead of ours: nothing would tell the map on that day.
+
+    >>> given_up = Link("ph1_0", "phone", 0, "c_a", 0, 50, "attested", "crm")
+    >>> today([given_up], 49).customer_id, today([given_up], 50), today([], 50)
+    ('c_a', None, None)
+    """
+    if not links or (links[-1].valid_to_at is not None and links[-1].valid_to_at <= at_us):
+        return None
+    return links[-1]
+
+
+def map_record(links: Sequence[Link], rule_version: str, at_us: int) -> dict[str, object] | None:
+    """The record of identity.map: whose the identifier is now; None where it is nobody's, or was given up by `at_us`.
 
     >>> links = [Link("ph1_0", "phone", 0, "c_a", 0, 50, "attested", "crm"),
     ...          Link("ph1_0", "phone", 1, "c_b", 50, None, "attested", "app")]
@@ -124,10 +136,8 @@ def map_record(links: Sequence[Link], rule_version: str, at_us: int) -> dict[str
     >>> map_record(links[:1], "identity-2", 50) is None
     True
     """
-    if not links or links[-1].customer_id is None:
-        return None
-    link = links[-1]
-    if link.valid_to_at is not None and link.valid_to_at <= at_us:
+    link = today(links, at_us)
+    if link is None or link.customer_id is None:
         return None
     return {
         "token": link.token,

@@ -30,6 +30,7 @@ COLUMNS = {
 NOBODY_AT_ALL = ""
 ACCOUNTS = frozenset(["user_handle"])
 _CODE_HEX = 24
+_SETS = "s"  # records of identifiers that one message carried together
 
 
 def customer_id_of(record_key: str) -> str:
@@ -39,6 +40,17 @@ def customer_id_of(record_key: str) -> str:
     'c_a1a1a1a1a1a1a1a1a1a1a1a1'
     """
     return "c_" + record_key.rpartition("/")[2]
+
+
+def records_that_name(customer_id: str, registers: Sequence[str]) -> list[str]:
+    """The reverse of `customer_id_of`: the source records one of which gave this ID, whoever's it is by now.
+
+    >>> records_that_name("c_a1", ["crm"]), records_that_name("p_a1", ["crm"])
+    (['crm/a1', 's/a1'], [])
+    """
+    if not customer_id.startswith("c_"):
+        return []
+    return [f"{source}/{customer_id[2:]}" for source in (*registers, _SETS)]
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
@@ -92,4 +104,4 @@ def set_key(channel: str, tokens: Sequence[str | None]) -> str:
     """
     # Tokens are keyed hashes already: a plain hash of them gives nobody back.
     told = "|".join([channel, *sorted(token for token in tokens if token is not None)])
-    return f"s/{hashlib.sha256(told.encode()).hexdigest()[:_CODE_HEX]}"
+    return f"{_SETS}/{hashlib.sha256(told.encode()).hexdigest()[:_CODE_HEX]}"

@@ -1,6 +1,6 @@
 """The customer ID of a batch: linked by the map, else a provisional name, else none."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -27,6 +27,29 @@ def provisional_id(tokens: Mapping[str, pl.Series], order: list[str]) -> pl.Seri
     if not at_hand:
         raise ValueError(f"No token column of the provisional order {order} is given.")
     return pl.DataFrame(at_hand).select(_BEST).select(_NAME).to_series()
+
+
+def provisional_id_of(token: str) -> str:
+    """The provisional name that one token gives.
+
+    >>> provisional_id_of("ph1_" + "ab" * 16)
+    'p_abababababababababababab'
+    """
+    return _PREFIX + token[-32:][:_HEX_DIGITS]
+
+
+def tokens_named(provisional: str, heads: Sequence[str]) -> list[tuple[str, str]]:
+    """Least and greatest token that a provisional ID can have been made from, for each head (``ph1_``) of a token.
+
+    >>> tokens_named("p_" + "ab" * 12, ["ph1_"])
+    [('ph1_abababababababababababab00000000', 'ph1_ababababababababababababffffffff')]
+    >>> tokens_named("c_1", ["ph1_"])
+    []
+    """
+    if not provisional.startswith(_PREFIX) or len(provisional) != len(_PREFIX) + _HEX_DIGITS:
+        return []
+    told, rest = provisional.removeprefix(_PREFIX), 32 - _HEX_DIGITS
+    return [(head + told + "0" * rest, head + told + "f" * rest) for head in heads]
 
 
 def _no_links(rows: int) -> pl.Series:

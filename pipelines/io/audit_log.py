@@ -7,7 +7,7 @@ other. A named lock only spares them the refusals. The user that writes may SELE
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, fields
 from datetime import UTC, datetime, timedelta
@@ -29,9 +29,13 @@ TOPIC = "audit.log"
 _COLUMNS = [field.name for field in fields(AuditRow)]
 _LOG = table("audit_log", *map(column, _COLUMNS))
 _EPOCH = datetime(1970, 1, 1)
-_LOCK, _LOCK_WAIT_S = "kefulake.audit", 10
+_LOCK, _SEND_LOCK, _LOCK_WAIT_S = "kefulake.audit", "kefulake.audit.send", 10
 _MOST_REFUSALS = 100
 _PAGE_ROWS = 10_000
+
+
+Send = Callable[[Callable[[int], "list[AuditRow]"]], None]
+"""Gets a function that gives the rows after a number, and takes to the second place those it lacks."""
 
 
 class AuditRefused(RuntimeError):
@@ -39,24 +43,30 @@ class AuditRefused(RuntimeError):
 
 
 class AuditLog:
-    """Adds rows and reads them. `send` takes new rows to the second place and may fail: what it left is sent next time.
+    """Adds rows and reads them. `send` takes new rows to the second place; what it fails to send goes with the next."""
 
-    `send` gets a function that gives the rows after a number, and asks for those it lacks.
-    """
-
-    def __init__(
-        self, engine: Engine, key: MasterKey, send: Callable[[Callable[[int], list[AuditRow]]], None] | None = None
-    ):
+    def __init__(self, engine: Engine, key: MasterKey, send: Send | None = None):
         self._engine, self._key, self._send = engine, key, send
+        self._last: Head | None = None
 
     def append(self, act: Act) -> AuditRow:
         """Write one act down, in one transaction. Raises AuditRefused; then it is not written."""
+        return self.append_all([act])[0]
+
+    def append_all(self, acts: Sequence[Act]) -> list[AuditRow]:
+        """Write acts down in their order, all or none, for the price of one. Raises AuditRefused; then it is none."""
+        # Mostly nobody else wrote in between, and then the key of the table is all that has to be asked.
+        last, self._last = self._last, None
         try:
-            with self._engine.connect() as connection, _lock(connection):
-                row = self._followed(connection, act)
+            with self._engine.connect() as connection:
+                rows = self._added(connection, acts, last) if last else None
+                if rows is None:
+                    with _lock(connection, _LOCK):
+                        rows = self._followed(connection, acts)
+                self._last = Head.of(rows[-1])
                 if self._send is not None:
                     self._sent(connection)
-                return row
+                return rows
         except (DBAPIError, OSError) as error:
             reason = error.orig if isinstance(error, DBAPIError) else error
             raise AuditRefused(
@@ -64,26 +74,45 @@ class AuditLog:
                 "Ask kefulake status"
             ) from error
 
-    def _followed(self, connection: Connection, act: Act) -> AuditRow:
+    def _followed(self, connection: Connection, acts: Sequence[Act]) -> list[AuditRow]:
         for _ in range(_MOST_REFUSALS):
-            row = link(act, self._head(connection), self._key)
-            values = dict(zip(_COLUMNS, astuple(row), strict=True)) | {"acted_at": _instant(row.acted_at)}
-            try:
-                connection.execute(insert(_LOG), values)
-                connection.commit()
-                return row
-            except IntegrityError:  # somebody who did not wait for the lock followed the same row
-                connection.rollback()
+            if (rows := self._added(connection, acts, self._head(connection))) is not None:
+                return rows
         raise AuditRefused("the audit log cannot be written: other writers were first again and again; try again")
+
+    def _added(self, connection: Connection, acts: Sequence[Act], head: Head) -> list[AuditRow] | None:
+        """The rows that follow `head`; None where somebody who did not wait for the lock followed it first."""
+        self._key.refresh()  # after a rotation rows are hashed under the new version
+        rows: list[AuditRow] = []
+        for act in acts:
+            rows.append(link(act, head, self._key))
+            head = Head.of(rows[-1])
+        values = [dict(zip(_COLUMNS, astuple(r), strict=True)) | {"acted_at": _instant(r.acted_at)} for r in rows]
+        try:
+            connection.execute(insert(_LOG), values)
+            connection.commit()
+        except IntegrityError:
+            connection.rollback()
+            return None
+        return rows
 
     def _head(self, connection: Connection) -> Head:
         newest = select(_LOG.c.audit_seq, _LOG.c.row_hash).order_by(_LOG.c.audit_seq.desc()).limit(1)
         found = connection.execute(newest).first()
         return Head(*found) if found else Head.none()
 
+    def send_missing(self, send: Send) -> None:
+        """Take to the second place what it lacks, for a writer that does not wait for it with each act."""
+        with self._engine.connect() as connection, _lock(connection, _SEND_LOCK) as got:
+            if got:
+                send(lambda after: _rows(connection, after, _PAGE_ROWS))
+
     def _sent(self, connection: Connection) -> None:
         try:
-            self._send(lambda after: _rows(connection, after, _PAGE_ROWS))
+            # A lock of its own: whoever writes the next act does not wait for Kafka.
+            with _lock(connection, _SEND_LOCK) as got:
+                if got:
+                    self._send(lambda after: _rows(connection, after, _PAGE_ROWS))
         except (KafkaException, PublishError, TailError) as error:
             log.warning("the audit row is in the table; topic %s gets it with the next one: %s", TOPIC, error)
 
@@ -109,12 +138,12 @@ def ensure_table(engine: Engine) -> None:
 
 
 @contextmanager
-def _lock(connection: Connection) -> Iterator[None]:
-    connection.execute(text("SELECT GET_LOCK(:name, :wait)"), {"name": _LOCK, "wait": _LOCK_WAIT_S})
+def _lock(connection: Connection, name: str) -> Iterator[bool]:
+    got = connection.execute(text("SELECT GET_LOCK(:name, :wait)"), {"name": name, "wait": _LOCK_WAIT_S}).scalar_one()
     try:
-        yield
+        yield got == 1
     finally:
-        connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": _LOCK})
+        connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": name})
 
 
 def _select():
@@ -138,7 +167,7 @@ def _instant(at_us: int) -> datetime:
 # ---- the second place
 
 
-def sender(bootstrap: str) -> Callable[[Callable[[int], list[AuditRow]]], None]:
+def sender(bootstrap: str) -> Send:
     """Sends what the topic lacks: it asks the topic for its newest number, and the table for the rows after it."""
 
     def send(rows_after: Callable[[int], list[AuditRow]]) -> None:

@@ -7,29 +7,32 @@ position is a row of ``stream_offsets`` and moves by compare-and-set: of two wri
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from pipelines import contracts
 from pipelines.io.bulk_rows import RowsRefused, insert_rows, load_rows
 from pipelines.io.delta import LostRace, Move
 from pipelines.io.mariadb_positions import Positions
+from pipelines.io.mariadb_tables import char_limits, clipped, ensure_table
 
 log = logging.getLogger(__name__)
 
 _WAITED_TOO_LONG = frozenset({1205, 1213})  # lock wait timeout, deadlock: somebody else moved first
 
 
-def connect(url: str, *, load_data: bool = False) -> Engine:
+def connect(url: str, *, load_data: bool = False, unchecked: bool = False) -> Engine:
     """An engine for the serving database; connects when first used, notices a server that went away.
 
     ``load_data`` lets the server ask for local files, which LOAD DATA LOCAL needs: only for a server you trust.
+    ``unchecked`` uses connections as they were left, without a ping before and a rollback after: for who asks a hundred
+    times a second, ends its transactions itself, and can stand an error when the server was away.
     """
     # utf8mb4 and UTC on our side of every connection, whatever the server's own defaults are.
     session = "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
@@ -37,7 +40,8 @@ def connect(url: str, *, load_data: bool = False) -> Engine:
     return create_engine(
         url,
         pool_size=2,
-        pool_pre_ping=True,
+        pool_pre_ping=not unchecked,
+        pool_reset_on_return=None if unchecked else "rollback",
         isolation_level="READ COMMITTED",
         hide_parameters=True,
         connect_args=arguments | {"init_command": session, "charset": "utf8mb4"},
@@ -68,31 +72,12 @@ class MariaStore:
         self.clipped_values = 0
         with engine.begin() as connection:
             Positions.create(connection)
-            self._ensure_table(connection, contracts.mariadb_ddl(table, name=name, indexes=indexes))
-            self._limits = _char_limits(connection, name)
+            ensure_table(connection, name, contracts.mariadb_ddl(table, name=name, indexes=indexes))
+            self._limits = char_limits(connection, name)
             allowed = connection.exec_driver_sql("SELECT @@local_infile").scalar_one()
         self._scratch = scratch if allowed else None
         if scratch is not None and not allowed:
             log.warning("the server forbids LOAD DATA LOCAL (local_infile=OFF): rows are inserted, which takes longer")
-
-    def _ensure_table(self, connection: Connection, ddl: str) -> None:
-        """Make the table, or give it the columns that are new in the contract; nothing is ever dropped or changed."""
-        connection.exec_driver_sql(ddl)
-        present = set(
-            connection.execute(
-                text(
-                    "SELECT column_name FROM information_schema.columns"
-                    " WHERE table_schema = DATABASE() AND table_name = :t"
-                ),
-                {"t": self._name},
-            ).scalars()
-        )
-        for line in ddl.splitlines():
-            column = line.strip().rstrip(",")
-            name = column[1:].partition("`")[0]
-            if column.startswith("`") and name in self._columns and name not in present:
-                log.warning("table %s gets the new column %s", self._name, name)
-                connection.exec_driver_sql(f"ALTER TABLE `{self._name}` ADD COLUMN IF NOT EXISTS {column}")
 
     # ---- positions
 
@@ -122,7 +107,7 @@ class MariaStore:
             RowsRefused: the server did not take every row as it is, a duplicate key for instance. Nothing was written.
             sqlalchemy.exc.DBAPIError: anything else; whether it was written is what `positions` says next.
         """
-        frame, clipped = self._clipped(pl.from_arrow(rows.select(self._columns)))
+        frame, cut = clipped(pl.from_arrow(rows.select(self._columns)), self._limits)
         try:
             with self._engine.begin() as connection:
                 self._positions.move(connection, moves)
@@ -135,33 +120,14 @@ class MariaStore:
                 raise LostRace("another writer holds the positions") from error
             raise
         self.version += 1
-        self.clipped_values += clipped
+        self.clipped_values += cut
         return frame.height
-
-    def _clipped(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-        """IDs longer than their column are cut: the lake keeps them whole, and one such must not stop all others."""
-        long = [name for name, limit in self._limits.items() if (frame[name].str.len_chars() > limit).any()]
-        count = sum(int((frame[name].str.len_chars() > self._limits[name]).sum()) for name in long)
-        if long:
-            log.warning("%d values of %s are longer than their column and were cut", count, ", ".join(long))
-        return frame.with_columns(pl.col(name).str.slice(0, self._limits[name]) for name in long), count
 
     def delete_received_before(self, limit_at: datetime, *, rows: int) -> int:
         """Delete up to ``rows`` of the oldest rows received before ``limit_at``; gives how many went."""
         statement = f"DELETE FROM `{self._name}` WHERE received_at < :limit ORDER BY received_at LIMIT :rows"  # noqa: S608
         with self._engine.begin() as connection:
             return connection.execute(text(statement), {"limit": limit_at.replace(tzinfo=None), "rows": rows}).rowcount
-
-
-def _char_limits(connection: Connection, table: str) -> dict[str, int]:
-    rows: Iterable = connection.execute(
-        text(
-            "SELECT column_name, character_maximum_length FROM information_schema.columns"
-            " WHERE table_schema = DATABASE() AND table_name = :t AND data_type = 'varchar'"
-        ),
-        {"t": table},
-    )
-    return {name: int(limit) for name, limit in rows}
 
 
 __all__ = ["MariaStore", "RowsRefused", "connect"]

@@ -123,6 +123,24 @@ def visible(
     return pl.DataFrame(shown)
 
 
+def visible_row(row: Mapping[str, Any], how: Mapping[str, str], policy: Mapping[str, Any]) -> dict[str, Any]:
+    """What a role sees of one row; `how`: its treatment by column (`sees`). Equal to `visible` without opened values.
+
+    >>> how = {"contacts": "clear", "text": "masked", "nonce": "hidden"}
+    >>> visible_row({"contacts": 2, "text": "打我电话138 1234 5670", "nonce": "x"}, how, {"kinds": {"text": ["text"]}})
+    {'contacts': 2, 'text': '打我电话138****5670'}
+    """
+    identifiers = policy["kinds"].get(IDENTIFIER, ())
+    shown = {}
+    for name, value in row.items():
+        seen = how.get(name, "hidden")
+        if seen == "masked" and value is not None and name not in identifiers:
+            shown[name] = mask_text(str(value))
+        elif seen != "hidden":
+            shown[name] = value
+    return shown
+
+
 def _masked_tokens(tokens: pl.Series, values: Mapping[str, str]) -> pl.Series:
     masks = {token: mask(value, kind_of(token)) for token, value in values.items()}
     return pl.Series(tokens.name, [masks.get(token, token) for token in tokens.to_list()], dtype=pl.String)

@@ -31,6 +31,10 @@ def change(path, **updates):
         ("topics/identity.map.yaml", {"fields": ["token", "token"]}, "listed twice"),
         ("topics/identity.map.yaml", {"required": ["reason"]}, r"required field\(s\) \['reason'\]"),
         ("topics/feedback.clean.yaml", {"fields_from": "no.such"}, "which is no topic"),
+        ("tables/serving.customer_360.yaml", {"fields_from": "gold.customer"}, "no topic and no table"),
+        # a copy of a copy: whose columns they are would have to be searched for
+        ("tables/serving.customer_360.yaml", {"fields_from": "silver.feedback"}, "no topic and no table"),
+        ("tables/serving.customer_360.yaml", {"fields": ["contacts"]}, "listed twice"),  # gold has it already
         ("tables/silver.feedback.yaml", {"topics": ["feedback.clan"]}, "'feedback.clan' is not declared"),
         ("tables/silver.feedback.yaml", {"primary_key": ["id"]}, "primary_key names"),
         ("tables/silver.feedback.yaml", {"engine": "magic"}, "engine is 'magic'"),

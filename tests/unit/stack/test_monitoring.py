@@ -28,4 +28,5 @@ def test_scraped_ports_are_those_of_the_default_base() -> None:
     assert {job["job_name"]: job["static_configs"][0]["targets"] for job in scrape} == {
         "kefulake": [f"127.0.0.1:{ports.metrics}"],
         "kefulake-gateway": [f"127.0.0.1:{ports.gateway}"],
+        "kefulake-lookup": [f"127.0.0.1:{ports.lookup}"],
     }
