@@ -16,7 +16,7 @@ WITH rows AS (
 ), newest AS (
   SELECT * FROM (
     SELECT *, row_number() OVER (
-      PARTITION BY channel, account, coalesce(concat('id:', source_message_id), concat_ws('/', coalesce(first_topic, raw_topic),
+      PARTITION BY channel, account, coalesce(concat('id=', source_message_id), concat_ws('/', coalesce(first_topic, raw_topic),
         coalesce(first_partition, raw_partition), coalesce(first_offset, raw_offset)))
       ORDER BY source_revision DESC, attempt DESC, received_at DESC, raw_topic, raw_partition, raw_offset) AS nth
     FROM rows)
@@ -50,9 +50,9 @@ WITH rows AS (
   WINDOW w AS (PARTITION BY customer_id, channel, account, session_id IS NULL AND kind = 'message'
                ORDER BY occurred_at, raw_topic, raw_partition, raw_offset)
 ), keyed AS (
-  SELECT *, CASE WHEN session_id IS NOT NULL THEN concat('s:', session_id)
-                 WHEN kind <> 'message' THEN concat('e:', event_id)
-                 ELSE concat('g:', sum(CAST(opens AS INT)) OVER (
+  SELECT *, CASE WHEN session_id IS NOT NULL THEN concat('s=', session_id)
+                 WHEN kind <> 'message' THEN concat('e=', event_id)
+                 ELSE concat('g=', sum(CAST(opens AS INT)) OVER (
                    PARTITION BY customer_id, channel, account, session_id IS NULL AND kind = 'message'
                    ORDER BY occurred_at, raw_topic, raw_partition, raw_offset)) END AS contact
   FROM gaps

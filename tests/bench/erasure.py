@@ -1,7 +1,8 @@
 """Erasure on a real stack, proven: ``python -m tests.bench.erasure``; figures in build/reports/erasure.json.
 
 A made-up person leaves traces in every store among simulated traffic. They are looked for in every file before
-(positive control) and after `kefulake erase`; everybody else's rows are compared cell by cell.
+(positive control) and after `kefulake erase`; everybody else's rows are compared cell by cell. Then the master key is
+rotated under load, and the audit log tampered with in every way its owner can.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import polars as pl
 from confluent_kafka import Producer
 from deltalake import DeltaTable
 from rich.console import Console
+from rich.table import Table
 from sqlalchemy import text
 
 from infra.stack.settings import PROJECT_ROOT, Settings
@@ -25,7 +27,7 @@ from pipelines.io.mariadb import connect
 from pipelines.privacy.bronze_cipher import open_bronze
 from pipelines.privacy.erasure import Person, concerned, person
 from pipelines.privacy.keys import MasterKey
-from tests.bench import erasure_person
+from tests.bench import audit_tampering, erasure_person, vault_load
 from tests.bench.erasure_search import by_store, patterns, search, show
 from tests.bench.hostile_watch import wait_until
 from tests.bench.scratch_stack import kefulake, scratch_stack
@@ -49,12 +51,29 @@ def main(argv: list[str] | None = None) -> int:
     with scratch_stack("erasure", only=PARTS, keep=args.keep) as settings:
         kefulake("deploy", "clean_interactions")
         report = run(settings, args.events)
+        report |= vault_load.rotations_under_load(settings) | audit_tampering.planted_and_found(settings)
+    if report["rotation_failed_reads"]:
+        report["wrong"].append(f"{report['rotation_failed_reads']} reads failed while the key was rotated")
+    if report["audit_found"] != report["audit_planted"]:
+        report["wrong"].append(
+            f"of {report['audit_planted']} audit rows tampered with {report['audit_found']} were found"
+        )
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for what in report["wrong"]:
         console.print(f"[red]WRONG[/] {what}", highlight=False)
-    console.print(f"{REPORT.relative_to(PROJECT_ROOT)} written; erasure took {report['erase_s']} s")
+    show_figures(report)
     return 1 if report["wrong"] else 0
+
+
+def show_figures(report: dict) -> None:
+    """What counts, in one table."""
+    table = Table("figure", "seen", title="Erasure, rotation under load, audit")
+    for name in ("found_before", "hits_after", "erase_s", "rotation_reads", "rotation_failed_reads", "audit_planted",
+                 "audit_found"):  # fmt: skip
+        table.add_row(name, f"{report[name]:,}")
+    console.print(table)
+    console.print(f"{REPORT.relative_to(PROJECT_ROOT)} written")
 
 
 def run(settings: Settings, events: int) -> dict:

@@ -13,11 +13,10 @@ from typer.testing import CliRunner
 from infra.stack import mariadb
 from infra.stack.settings import AUDIT_DATABASE, DATABASE
 from jobs import cli
-from jobs.ops.auditing import audit_log, write_down
+from jobs.ops.auditing import audit_log
 from pipelines.io import audit_log as log_io
 from pipelines.io.mariadb import connect
-from pipelines.privacy.audit_chain import verify
-from pipelines.privacy.keys import MasterKey
+from tests.bench.audit_tampering import TAMPERINGS, ensure_rows, found, kept, tamper
 
 WRITERS, ROWS_EACH = 4, 25
 _WRITE = """
@@ -29,7 +28,6 @@ log = audit_log(Settings.load())
 for n in range({rows}):
     log.append(Act(time.time_ns() // 1000, "w{number}", "agent", "consult", f"c_{{n}}"))
 """
-_COLUMNS = "acted_at, actor, actor_role, act, act_subject, reason, act_detail, key_version, previous_hash, row_hash"
 
 
 @pytest.fixture
@@ -38,29 +36,6 @@ def root(stack):
     engine = connect(mariadb.root_url(stack, AUDIT_DATABASE))
     yield engine
     engine.dispose()
-
-
-@pytest.fixture
-def kept(root):
-    """Gives the table back as it was, whatever a test did to it."""
-    with root.begin() as connection:
-        connection.execute(text("CREATE OR REPLACE TABLE kept AS SELECT * FROM audit_log"))
-    yield
-    with root.begin() as connection:
-        connection.execute(text("DELETE FROM audit_log"))
-        connection.execute(text("INSERT INTO audit_log SELECT * FROM kept"))
-        connection.execute(text("DROP TABLE kept"))
-
-
-def found(stack) -> set[int]:
-    findings = verify(audit_log(stack).rows(), log_io.witness(stack.bootstrap), MasterKey.load(stack))
-    return {finding.audit_seq for finding in findings}
-
-
-def ensure_rows(stack, count: int) -> int:
-    while (have := sum(1 for _ in audit_log(stack).rows())) < count:
-        write_down(stack, "consult", f"c_{have}", role="agent")
-    return have
 
 
 def test_many_writers_at_once_make_one_chain_and_every_row_reaches_the_topic(stack):
@@ -109,34 +84,15 @@ def test_the_auditor_sees_no_customer_data(stack):
     assert refused.value.orig.args[0] in (1142, 1146)
 
 
-@pytest.mark.parametrize(
-    ("name", "statements", "numbers"),
-    [
-        ("changed", ["UPDATE audit_log SET act_subject = 'c_other' WHERE audit_seq = 3"], {3}),
-        ("changed and hashed without the key",
-         ["UPDATE audit_log SET actor = 'x', row_hash = SHA2('x', 256) WHERE audit_seq = 3"], {3, 4}),
-        ("removed", ["DELETE FROM audit_log WHERE audit_seq IN (2, 5)"], {2, 5}),
-        ("the end cut off", ["DELETE FROM audit_log ORDER BY audit_seq DESC LIMIT 2"], "last two"),
-        ("all gone", ["DELETE FROM audit_log"], "all"),
-        ("inserted", [f"INSERT INTO audit_log SELECT 1 + (SELECT MAX(audit_seq) FROM audit_log), {_COLUMNS} "
-                      "FROM audit_log WHERE audit_seq = 2"], "one more"),
-        ("swapped", ["UPDATE audit_log SET audit_seq = 0 WHERE audit_seq = 2",
-                     "UPDATE audit_log SET audit_seq = 2 WHERE audit_seq = 4",
-                     "UPDATE audit_log SET audit_seq = 4 WHERE audit_seq = 0"], {2, 4, 3, 5}),
-    ],
-)  # fmt: skip
-def test_what_root_does_to_the_table_is_found_by_number(stack, root, kept, name, statements, numbers):
-    last = ensure_rows(stack, 6)
-    special = {"last two": {last - 1, last}, "all": set(range(1, last + 1)), "one more": {last + 1}}
-    with root.begin() as connection:
-        connection.execute(text("CREATE OR REPLACE TABLE kept AS SELECT * FROM audit_log"))
-        for statement in statements:
-            connection.execute(text(statement))
-    wanted = special[numbers] if isinstance(numbers, str) else numbers
-    assert found(stack) >= wanted
-    assert found(stack) - wanted <= {min(wanted) + 1, max(wanted) + 1}, name  # at most the row that follows
-    result = CliRunner().invoke(cli.build(["audit"]), ["audit", "verify"])
-    assert result.exit_code == 1
+@pytest.mark.parametrize("tampering", TAMPERINGS, ids=lambda one: one.name)
+def test_what_root_does_to_the_table_is_found_by_number(stack, root, tampering):
+    wanted = tampering.rows(ensure_rows(stack, 6))
+    with kept(root):
+        tamper(root, tampering)
+        assert found(stack) >= wanted
+        assert found(stack) - wanted <= {min(wanted) + 1, max(wanted) + 1}  # at most the row that follows
+        result = CliRunner().invoke(cli.build(["audit"]), ["audit", "verify"])
+        assert result.exit_code == 1
 
 
 def test_an_untouched_log_passes_and_says_so(stack):

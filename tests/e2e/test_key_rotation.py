@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
 import time
-import uuid
 
 import pytest
 from typer.testing import CliRunner
@@ -15,67 +11,18 @@ from infra.stack import keys
 from jobs import cli
 from jobs.ops.auditing import audit_log
 from pipelines.io import vault_topic
-from pipelines.io.compacted_tail import CompactedTail
 from pipelines.io.publisher import publish
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.vault import VaultWriter, open_entry
+from tests.bench import vault_load
 
 ROTATIONS = 3
-# As the cleaning job's worker does: loads the ring once and looks at the file with each batch.
-_WRITER = """
-import sys, time
-from infra.stack.settings import Settings
-from pipelines.io.publisher import publish
-from pipelines.privacy.keys import MasterKey
-from pipelines.privacy.vault import VaultWriter
-settings, run = Settings.load(), sys.argv[1]
-key = MasterKey.load(settings)
-writer, number = VaultWriter(key), 0
-while True:
-    key.refresh()
-    for number in range(number, number + 50):
-        writer.add(f"ph1_{run}{number:08x}", "phone", f"+86138{number:08d}")
-    publish(settings.bootstrap, "identity.vault", [(t, e.encode()) for t, e in writer.drain()])
-    number += 1
-"""
-
-
-class Reader(threading.Thread):
-    """Opens every entry of this run as it comes, old ones again and again, with a ring that was loaded before."""
-
-    def __init__(self, settings, run):
-        super().__init__(daemon=True)
-        self._settings, self._run = settings, run
-        self._key = MasterKey.load(settings)
-        self._ended, self.read, self.failed, self.shelf = threading.Event(), 0, [], {}
-
-    def run(self):
-        tail = CompactedTail(self._settings.bootstrap, "identity.vault", every_s=0)
-        while not self._ended.is_set():
-            for token, entry in tail.poll_if_due(time.monotonic()):
-                if token.startswith(f"ph1_{self._run}") and not token.endswith("f" * 8):
-                    self.shelf[token] = entry
-            for token, entry in list(self.shelf.items())[-200:]:
-                self._open(token, entry)
-            self._ended.wait(0.002)
-        tail.close()
-
-    def _open(self, token, entry):
-        try:
-            assert open_entry(entry, self._key) == f"+86138{int(token[-8:], 16):08d}"
-            self.read += 1
-        except Exception as error:
-            self.failed.append(f"{token}: {error}")
-
-    def stop(self):
-        self._ended.set()
-        self.join()
 
 
 @pytest.fixture
 def run_id(stack):
     keys.ensure_master_key(stack)
-    return uuid.uuid4().hex[:20]
+    return vault_load.run_id()
 
 
 def rotate(*more: str) -> str:
@@ -91,8 +38,7 @@ def test_rotations_under_load_fail_no_read_and_wrap_everything_anew(stack, run_i
     vault.add(erased, "phone", "+8613912345678")
     publish(stack.bootstrap, "identity.vault", [(t, e.encode()) for t, e in vault.drain()])
     publish(stack.bootstrap, "identity.vault", [(erased, None)])  # its newest record before anybody reads
-    reader = Reader(stack, run_id)
-    writer = subprocess.Popen([sys.executable, "-c", _WRITER, run_id])
+    reader, writer = vault_load.Reader(stack, run_id), vault_load.start_writer(run_id)
     reader.start()
     try:
         for _ in range(ROTATIONS):

@@ -1,0 +1,98 @@
+"""A day's increment of gold.customer_360 is the full build, row by row: news, edits, links, windows and time alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from infra.stack.settings import Settings
+from jobs.spark import customer_360
+from jobs.spark.sources import silver_rows
+from pipelines.io import spark_delta
+from tests.bench.customer_360_lake import Size, write_day, write_history
+from tests.unit.io.lake import interaction, write
+
+pytestmark = pytest.mark.spark
+SIZE = Size(customers=40, interactions=900, days=200, orders=90, seed=3)
+UNTIL = SIZE.until_at
+DAY = timedelta(days=1)
+# An unknown caller, found on the day; a message that an edit of the day gives to somebody else.
+PHONE = "ph1_" + "7" * 32
+
+
+def publish(spark, settings, as_of_at, *, full: bool = False) -> tuple[pl.DataFrame, bool]:
+    """The table as published, and whether the build was an increment."""
+    rows, versions = silver_rows(spark, settings)
+    customer_360.publish(rows.cache(), versions, settings, SimpleNamespace(as_of=as_of_at, full=full))
+    rows.unpersist()
+    path = settings.table_path("gold.customer_360")
+    told = next(spark_delta.notes(path))
+    return pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table()).sort("customer_id"), told["incremental"]
+
+
+def dirt_before(lake) -> None:
+    """What the generator does not make, of the history."""
+    at = UNTIL - 5 * DAY
+    write(lake, "silver.interactions", [
+        interaction(1, received_at=at, phone_token=PHONE, customer_id=f"p_{'7' * 24}", identity_status="provisional"),
+        interaction(2, received_at=at, customer_id=None, identity_status="anonymous"),
+        interaction(3, received_at=at, member_token="member-3", customer_id="c_3", source_message_id="edited"),
+        # Nobody has news of c_5 on the day, but this contact leaves the window of 180 days.
+        interaction(4, received_at=UNTIL - 180 * DAY, member_token="member-5", customer_id="c_5"),
+    ])  # fmt: skip
+
+
+def dirt_of_the_day(lake) -> None:
+    """Somebody is found, an edit changes whose a message is, a message comes late."""
+    at = UNTIL + DAY / 4
+    write(lake, "silver.interactions", [
+        interaction(5, received_at=at, occurred_at=UNTIL - 5 * DAY, member_token="member-4", customer_id="c_4",
+                    source_message_id="edited", source_revision=1),
+        interaction(6, received_at=at, occurred_at=UNTIL - 60 * DAY, member_token="member-6", customer_id="c_6"),
+    ])  # fmt: skip
+    write(lake, "silver.identity_links", [
+        {"token": PHONE, "token_type": "phone", "stretch": 0, "customer_id": "c_7", "link_rule": "attested",
+         "valid_from_at": UNTIL - 400 * DAY, "recorded_at": at},
+    ])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def published(spark, tmp_path_factory) -> SimpleNamespace:
+    settings = Settings.load(home=tmp_path_factory.mktemp("increment"), port_base=26920)
+    lake = settings.table_path("silver.interactions").parents[1]
+    write_history(settings, SIZE)
+    dirt_before(lake)
+    before, first = publish(spark, settings, UNTIL)
+    write_day(settings, SIZE)
+    dirt_of_the_day(lake)
+    increment, second = publish(spark, settings, UNTIL + DAY)
+    restated = pl.from_arrow(DeltaTable(str(settings.table_path("gold.restatements"))).to_pyarrow_table())
+    full, third = publish(spark, settings, UNTIL + DAY, full=True)
+    assert (first, second, third) == (False, True, False)
+    return SimpleNamespace(before=before, increment=increment, full=full, restated=restated)
+
+
+def test_the_increment_is_the_full_build_row_by_row(published):
+    assert published.increment.equals(published.full)
+    assert not published.increment.drop("as_of_at").equals(published.before.drop("as_of_at"))
+
+
+def test_what_the_day_brought_is_in_it(published):
+    def contacts(view: pl.DataFrame) -> dict[str, int]:
+        return dict(view.select("customer_id", "customer_messages").iter_rows())
+
+    before, after = contacts(published.before), contacts(published.increment)
+    assert f"p_{'7' * 24}" in before and f"p_{'7' * 24}" not in after  # noqa: PT018 - found, and no longer apart
+    assert set(published.increment["as_of_at"]) == {UNTIL + DAY}
+
+
+def test_what_was_published_before_is_restated_as_after_a_full_build(published):
+    told = {row["row_key"]: row["restatement_reason"] for row in published.restated.iter_rows(named=True)}
+    reasons = {key.split('"')[3]: reason for key, reason in told.items()}
+    assert reasons[f"p_{'7' * 24}"] == "identity"
+    assert "late_rows" in reasons["c_6"]  # 60 days late
+    assert "late_rows" in reasons["c_3"]  # it lost the message that an edit gave to c_4
