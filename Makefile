@@ -5,10 +5,10 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: help setup demo up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity erasure-proof rfm-report lock clean
+.PHONY: help setup demo up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## everything the stack needs, into .venv and build/ (again: only what changed; offline then)
 	@infra/stack/setup.sh
@@ -62,11 +62,19 @@ memory: setup  ## resident memory of every part, idle and under load: memory.jso
 cleaning-report: setup  ## precision and recall of every cleaning rule against the truth: cleaning.json
 	@$(BIN)/python -m tests.bench.cleaning_report $(ARGS)
 
-bench-identity: setup  ## matching beside plain Splink, the resolver in a simulated world, erasure: identity.json, erasure.json
+bench-identity: setup  ## matching beside Splink, resolver, 360° view, erasure: identity.json, customer_360.json, erasure.json
 	@$(BIN)/python -m tests.bench.identity_match $(ARGS)
 	@$(BIN)/python -m tests.bench.identity_resolution
 	@$(BIN)/python -m tests.bench.rfm_cdnow
+	@$(BIN)/python -m tests.bench.customer_360
+	@$(BIN)/python -m tests.bench.customer_lookup
 	@$(BIN)/python -m tests.bench.erasure
+
+customer-360: setup  ## 200,000 customers, 5 million messages: beside full Spark SQL, and a day more: customer_360.json
+	@$(BIN)/python -m tests.bench.customer_360 $(ARGS)
+
+lookup-report: setup  ## 200 look-ups a second of 200,000 customers: customer_360.json
+	@$(BIN)/python -m tests.bench.customer_lookup $(ARGS)
 
 erasure-proof: setup  ## a person in every store before, in none after: erasure.json
 	@$(BIN)/python -m tests.bench.erasure $(ARGS)

@@ -1,4 +1,4 @@
-"""Whom a day concerns, and the rows an incremental build reads of them: enough to count them anew, not much more."""
+"""Whom a day concerns, and the rows an incremental build reads of them: enough to count them anew, and hardly more."""
 
 from __future__ import annotations
 
