@@ -13,7 +13,7 @@ from jobs.spark import increments
 from jobs.spark.publishing import publish_checked
 from jobs.spark.restating import Rebuilt, restate_customers
 from jobs.spark.runner import run_gold
-from jobs.spark.sources import CustomerRecords, instant, of_concerned, record_versions
+from jobs.spark.sources import CustomerRecords, instant, of_concerned, record_versions, settled
 from pipelines import contracts
 from pipelines.quality.gate import Reconciliation, Report
 
@@ -74,7 +74,7 @@ def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings
     last = None if args.full else increments.since_last(spark, settings, sources, args.as_of)
     basis = last or increments.everything(spark, settings, rows, sources)
     records = basis.records_at(args.as_of)
-    built = build(basis.rows, records, args.as_of).cache()
+    built = settled(build(basis.rows, records, args.as_of)).cache()
     view = built
     if basis.others is not None:
         view = customer_360.with_others(built, basis.others, records.values, as_of_at=args.as_of)

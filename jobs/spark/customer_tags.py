@@ -13,7 +13,7 @@ from jobs.spark import customer_360
 from jobs.spark.publishing import publish_checked
 from jobs.spark.restating import Rebuilt, restate_customers
 from jobs.spark.runner import run_gold
-from jobs.spark.sources import CustomerRecords, customer_records, instant, of_concerned
+from jobs.spark.sources import CustomerRecords, customer_records, instant, of_concerned, settled
 from pipelines import contracts
 from pipelines.quality.gate import Reconciliation, Report
 
@@ -59,13 +59,13 @@ def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings
     spark = rows.sparkSession
     records = customer_records(spark, settings, args.as_of)
     sources = versions | records.versions
-    view = customer_360.build(rows, records, args.as_of).cache()
+    view = settled(customer_360.build(rows, records, args.as_of)).cache()
     tags = build(rows, records, view, args.as_of).cache()
 
     def rebuild(concerned: DataFrame | None, as_of_at: datetime) -> Rebuilt:
         then = customer_records(spark, settings, as_of_at, sources)
         some, theirs = of_concerned(rows, concerned), then.of_concerned(concerned)
-        before = build(some, theirs, customer_360.build(some, theirs, as_of_at), as_of_at)
+        before = build(some, theirs, settled(customer_360.build(some, theirs, as_of_at)), as_of_at)
         tiers = contracts.policy("value_tiers")
         return Rebuilt(before, customer_tags.of_values(then.values, as_of_at=as_of_at, tiers=tiers))
 

@@ -13,7 +13,7 @@ from infra.stack.settings import Settings
 from jobs.spark.publishing import publish_checked
 from jobs.spark.restating import Earlier, restate_periods
 from jobs.spark.runner import run_gold
-from jobs.spark.sources import business_day, day_start, instant
+from jobs.spark.sources import business_day, day_start, instant, settled
 from pipelines import contracts
 from pipelines.insight.questions import Asking
 from pipelines.io import spark_delta
@@ -103,7 +103,7 @@ def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings
     gold = contracts.policy("gold")
     policy = gold["hot_questions"]
     since = None if args.since is None else first_day(args.since, args.period)
-    questions = hot_questions.asked(
+    asked = hot_questions.asked(
         rows,
         period_type=args.period,
         time_zone=gold["business_time_zone"],
@@ -112,8 +112,9 @@ def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings
         asking=Asking.from_policy(
             contracts.policy("questions"), max_chars=policy["max_question_chars"], min_terms=policy["min_key_terms"]
         ),
-    ).cache()  # five aggregates read it, and cutting Chinese into words is the dear part
-    view = hot_questions.build(questions, policy=policy).cache()
+    )
+    questions = settled(asked).cache()  # five aggregates read it, and cutting Chinese into words is the dear part
+    view = settled(hot_questions.build(questions, policy=policy)).cache()
     told = spark_delta.notes(settings.table_path(hot_questions.TABLE))
     report = publish_checked(
         view,

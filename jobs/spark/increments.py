@@ -13,7 +13,7 @@ import duckdb
 
 from infra.stack.settings import Settings
 from jobs.spark.restating import Earlier
-from jobs.spark.sources import RECORDS, SILVER, CustomerRecords, customer_records, records_of
+from jobs.spark.sources import RECORDS, SILVER, CustomerRecords, customer_records, records_of, settled
 from pipelines import contracts
 from pipelines.io import lake_changes, lake_slices, spark_delta
 from pipelines.tables.current_rows import current_rows, identifier_columns, token_columns
@@ -134,7 +134,7 @@ def _basis(spark: SparkSession, settings: Settings, slices: lake_slices.Slices |
     concerned = (nobody if slices is None else spark.read.parquet(str(slices.customers))).cache()
     path = settings.table_path(TABLE)
     published = spark_delta.read(spark, path, TABLE, spark_delta.version_of(path))
-    others = published.join(concerned, on="customer_id", how="left_anti").cache()
+    others = settled(published.join(concerned, on="customer_id", how="left_anti")).cache()
     rows = current_rows(*[tables[t] for t in SILVER], contracts.policy("identity"))
     rows = rows.join(concerned, on="customer_id", how="left_semi")
     measured = customer_360.measures_of(others)
@@ -143,7 +143,7 @@ def _basis(spark: SparkSession, settings: Settings, slices: lake_slices.Slices |
         return records_of(tables, as_of_at, concerned=concerned, measured=measured)
 
     log.info("incremental build: %d customers have changed, %d have not", concerned.count(), others.count())
-    return Basis(rows.cache(), records_at, concerned, others)
+    return Basis(settled(rows).cache(), records_at, concerned, others)
 
 
 def _conformed(spark: SparkSession, file: Path, schema: Any) -> DataFrame:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from infra.stack.settings import Settings
 from jobs.spark.session import SMALL_ROWS, spark_session
-from jobs.spark.sources import silver_row_count, silver_rows
+from jobs.spark.sources import settled, silver_row_count, silver_rows
 from pipelines.quality.gate import GateFailed
 
 Build = tuple[Callable[..., object], argparse.Namespace]
@@ -27,9 +27,8 @@ def run_gold(name: str, builds: Sequence[Build]) -> int:
     try:
         rows, versions = silver_rows(spark, settings)
         if count < SMALL_ROWS:
-            rows = (
-                rows.cache()
-            )  # of more, each build keeps the columns it needs: texts of 5 million did not fit into 1 GB
+            # Of more, each build keeps the columns it needs: texts of 5 million did not fit into 1 GB.
+            rows = settled(rows).cache()
         for publish, args in builds:
             try:
                 publish(rows, versions, settings, args)

@@ -39,6 +39,10 @@ _SMALL = {
     "spark.sql.constraintPropagation.enabled": "false",
 }
 SMALL_ROWS = 2_000_000
+# Below this a build keeps its inputs as plain rows: what Spark then plans is the step at hand, not all that led there
+# (jobs/spark/sources.py, settled).
+TINY = "spark.kefulake.tiny"
+TINY_ROWS = 200_000
 _ALWAYS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -65,6 +69,7 @@ def spark_session(name: str, settings: Settings, *, rows: int | None = None) -> 
     # Settings made here would win over those of spark-submit, so a cluster's own stay untouched.
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     local = _LOCAL | (_SMALL if rows is not None and rows < SMALL_ROWS else {})
+    local[TINY] = str(rows is not None and rows < TINY_ROWS).lower()
     for key, value in (_ALWAYS if submitted else local | _ALWAYS).items():
         builder = builder.config(key, value)
     class_path = jars.class_path(settings, "spark")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 from infra.stack.settings import Settings
+from jobs.spark.session import TINY
 from pipelines import contracts
 from pipelines.io import spark_delta
 from pipelines.tables.current_rows import current_rows
@@ -77,12 +78,20 @@ def records_of(
     # Each is read by the build, by the second path and by what is restated, and is small beside the messages.
     base = customer_base.build(read["silver.customers"], links, identity, as_of_at=as_of_at)
     orders = order_values.current_orders(read["silver.orders"], links, identity, as_of_at=as_of_at)
-    base, orders = (of_concerned(frame, concerned).cache() for frame in (base, orders))
+    base, orders = (settled(of_concerned(frame, concerned)).cache() for frame in (base, orders))
     paid = order_values.paid(orders)
     measures = order_values.measures(paid, as_of_at=as_of_at, policy=tiers)
     measures = measures if measured is None else measures.unionByName(measured)
-    values = order_values.scored(measures, as_of_at=as_of_at, policy=tiers).cache()
+    values = settled(order_values.scored(measures, as_of_at=as_of_at, policy=tiers)).cache()
     return CustomerRecords(base, orders, paid, values, {})
+
+
+def settled(frame: DataFrame) -> DataFrame:
+    """The frame; in a session of few rows without the way it came, whose plan would cost more than the rows.
+
+    A view reads the current rows seven times, and Spark plans them anew each time although they are cached.
+    """
+    return frame.localCheckpoint() if frame.sparkSession.conf.get(TINY, "false") == "true" else frame
 
 
 def of_concerned(frame: DataFrame, concerned: DataFrame | None) -> DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobs.spark.sources import settled
 from pipelines import contracts
 from pipelines.tables import customer_base, order_values
 
@@ -29,10 +30,10 @@ def current_records(frame: Any, case: dict[str, Any]) -> tuple[Any, Any, Any, An
     links, at = frame("silver.identity_links", case.get("links", [])), case["as_of_at"]
     records = frame("silver.customers", map(crm_row, case.get("customers", [])))
     orders = frame("silver.orders", map(order_row, case.get("orders", [])))
-    base = customer_base.build(records, links, IDENTITY, as_of_at=at)
-    current = order_values.current_orders(orders, links, IDENTITY, as_of_at=at)
+    base = settled(customer_base.build(records, links, IDENTITY, as_of_at=at))
+    current = settled(order_values.current_orders(orders, links, IDENTITY, as_of_at=at))
     paid = order_values.paid(current)
-    return base, current, paid, order_values.build(paid, as_of_at=at, policy=contracts.policy("value_tiers"))
+    return base, current, paid, settled(order_values.build(paid, as_of_at=at, policy=contracts.policy("value_tiers")))
 
 
 def customer_records(frame: Any, case: dict[str, Any]) -> tuple[Any, Any, Any]:

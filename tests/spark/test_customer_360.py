@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
+from jobs.spark.sources import settled
 from pipelines import contracts
 from pipelines.identity.provisional import provisional_id
 from pipelines.tables import customer_360
@@ -20,11 +21,13 @@ AT = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def _build(frame, case):
-    rows = current_rows(
-        frame("silver.interactions", case.get("interactions", [])),
-        frame("silver.feedback", [r | {"raw_partition": 1} for r in case.get("feedback", [])]),
-        frame("silver.identity_links", case.get("links", [])),
-        IDENTITY,
+    rows = settled(
+        current_rows(
+            frame("silver.interactions", case.get("interactions", [])),
+            frame("silver.feedback", [r | {"raw_partition": 1} for r in case.get("feedback", [])]),
+            frame("silver.identity_links", case.get("links", [])),
+            IDENTITY,
+        )
     )
     records = customer_records(frame, case)
     return customer_360.build(rows, *records, as_of_at=case["as_of_at"], policy=contracts.policy("gold")["contacts"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from jobs.spark.sources import settled
 from pipelines import contracts
 from pipelines.tables import customer_360, customer_tags
 from pipelines.tables.current_rows import current_rows
@@ -15,15 +16,17 @@ POLICIES = {name: contracts.policy(name) for name in ("customer_tags", "gold", "
 
 
 def _build(frame, case):
-    rows = current_rows(
-        frame("silver.interactions", case.get("interactions", [])),
-        frame("silver.feedback", [r | {"raw_partition": 1} for r in case.get("feedback", [])]),
-        frame("silver.identity_links", case.get("links", [])),
-        IDENTITY,
+    rows = settled(
+        current_rows(
+            frame("silver.interactions", case.get("interactions", [])),
+            frame("silver.feedback", [r | {"raw_partition": 1} for r in case.get("feedback", [])]),
+            frame("silver.identity_links", case.get("links", [])),
+            IDENTITY,
+        )
     )
     at, policy = case["as_of_at"], POLICIES["gold"]["contacts"]
     base, orders, paid, values = current_records(frame, case)
-    view = customer_360.build(rows, base, orders, values, as_of_at=at, policy=policy)
+    view = settled(customer_360.build(rows, base, orders, values, as_of_at=at, policy=policy))
     contacts = customer_360.known_contacts(rows, as_of_at=at, policy=policy)
     return customer_tags.build(view, contacts, paid, as_of_at=at, policies=POLICIES)
 

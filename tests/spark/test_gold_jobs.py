@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from jobs.spark import customer_360, customer_tags, hot_questions
-from jobs.spark.sources import silver_row_count, silver_rows
+from jobs.spark.sources import settled, silver_row_count, silver_rows
 from pipelines.io import duckdb_lake
 from pipelines.quality.gate import GateFailed
 from tests.unit.io.lake import AT, interaction, write
@@ -37,6 +37,7 @@ def _sql(lake, sql):
 def test_gold_is_built_from_silver_and_read_back_by_duckdb(spark, lake):
     assert silver_row_count(lake) == 4
     rows, versions = silver_rows(spark, lake)
+    rows = settled(rows)
     assert versions == {"silver.interactions": 0, "silver.feedback": None, "silver.identity_links": None}
     customer_360.publish(rows, versions, lake, customer_360.parse_args(["--as-of", "2026-01-20"]))
     hot_questions.publish(rows, versions, lake, hot_questions.parse_args(["--as-of", "2026-01-20"]))
@@ -48,6 +49,7 @@ def test_gold_is_built_from_silver_and_read_back_by_duckdb(spark, lake):
 
 def test_a_day_rebuilt_replaces_that_day_only(spark, lake):
     rows, versions = silver_rows(spark, lake)
+    rows = settled(rows)
     hot_questions.publish(rows, versions, lake, hot_questions.parse_args([]))
     later = AT + timedelta(days=1)
     more = [
@@ -56,6 +58,7 @@ def test_a_day_rebuilt_replaces_that_day_only(spark, lake):
     ]
     write(lake.lake, "silver.interactions", more)
     rows, versions = silver_rows(spark, lake)
+    rows = settled(rows)
     hot_questions.publish(rows, versions, lake, hot_questions.parse_args(["--since", "2026-01-06"]))
     days = _sql(lake, "SELECT CAST(period_start_date AS VARCHAR), question FROM gold.hot_questions ORDER BY 1")
     assert days == [("2026-01-05", "怎么退货？"), ("2026-01-06", "电子发票怎么开？")]
@@ -63,6 +66,7 @@ def test_a_day_rebuilt_replaces_that_day_only(spark, lake):
 
 def test_a_defect_stops_publishing_and_readers_keep_what_they_had(spark, lake, tmp_path, monkeypatch):
     rows, versions = silver_rows(spark, lake)
+    rows = settled(rows)
     args = customer_360.parse_args(["--as-of", "2026-01-20"])
     customer_360.publish(rows, versions, lake, args)
     planted = tmp_path / "expectations"
@@ -98,6 +102,7 @@ def test_tags_and_value_come_out_of_crm_and_orders_and_make_no_contact(spark, la
     ]
     write(lake.lake, "silver.orders", orders)
     rows, versions = silver_rows(spark, lake)
+    rows = settled(rows)
     for job in (customer_360, customer_tags):
         job.publish(rows, versions, lake, job.parse_args(["--as-of", "2026-01-20"]))
     found = _sql(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from jobs.spark.sources import settled
 from pipelines import contracts
 from pipelines.insight.questions import Asking
 from pipelines.tables import hot_questions
@@ -16,11 +17,13 @@ GOLD = contracts.policy("gold")
 
 def _build(frame, case):
     policy = GOLD["hot_questions"]
-    rows = current_rows(
-        frame("silver.interactions", case["interactions"]),
-        frame("silver.feedback", [r | {"raw_partition": 1} for r in case.get("feedback", [])]),
-        frame("silver.identity_links", []),
-        contracts.policy("identity"),
+    rows = settled(
+        current_rows(
+            frame("silver.interactions", case["interactions"]),
+            frame("silver.feedback", [r | {"raw_partition": 1} for r in case.get("feedback", [])]),
+            frame("silver.identity_links", []),
+            contracts.policy("identity"),
+        )
     )
     questions = hot_questions.asked(
         rows,

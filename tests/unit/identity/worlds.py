@@ -24,7 +24,7 @@ FIRST_DAY = datetime(2026, 1, 5, 2, tzinfo=UTC)
 TOLD_FROM = datetime(2026, 6, 1, tzinfo=UTC)
 VERSION = contracts.policy("identity")["version"]
 _TOKENS = [f"{letter}{n}{mark}" for letter in "peuomh" for n in range(3) for mark in ("", "?")]
-_SPLIT, _WORDS = "each merge is split again, the last first", "every word is taken back"
+SPLIT, WORDS = "each merge is split again, the last first", "every word is taken back"
 
 
 class Step(NamedTuple):
@@ -50,11 +50,11 @@ def plans(draw: st.DrawFn) -> Plan:
     """Two to six records; merges, splits by a person's word, accepted and rejected reviews, links that come late."""
     tokens = st.lists(st.sampled_from(_TOKENS), min_size=1, max_size=3, unique_by=lambda token: token[:2])
     records = draw(st.lists(st.tuples(st.sampled_from(["crm", "s", "s"]), tokens.map(tuple)), min_size=2, max_size=6))
-    way_back = draw(st.sampled_from([_SPLIT, _WORDS]))
-    kinds = ["merge", "accept"] if way_back == _SPLIT else ["merge", "accept", "reject", "split", "late"]
+    way_back = draw(st.sampled_from([SPLIT, WORDS]))
+    kinds = ["merge", "accept"] if way_back == SPLIT else ["merge", "accept", "reject", "split", "late"]
     number = st.integers(0, 5)
     steps = draw(st.lists(st.builds(Step, st.sampled_from(kinds), number, number), min_size=1, max_size=6))
-    late = 0 if way_back == _SPLIT else draw(st.integers(0, min(2, len(records) - 1)))
+    late = 0 if way_back == SPLIT else draw(st.integers(0, min(2, len(records) - 1)))
     return Plan(tuple(records), late, tuple(steps), way_back)
 
 
@@ -65,6 +65,7 @@ class World(State):
         self.number, self.plan = number, plan
         self.links: dict[str, list[Link]] = {}
         self.told: list[dict[str, Any]] = []
+        self._turns = 0
         self.names = [f"{source}/{number:08x}{n:016x}" for n, (source, _) in enumerate(plan.records)]
         self._engine = database()
         super().__init__(self._engine.connect(), *self._records(len(plan.records)))
@@ -75,13 +76,14 @@ class World(State):
         ]
 
     def decide(self, decisions: list[Decision]) -> None:
-        """As State; what changes is told, a second after what was told before."""
+        """As State; what changes is told, each time a second later: of an identifier the newest recording counts."""
         super().decide(decisions)
-        at_us = int((TOLD_FROM + timedelta(seconds=len(self.told))).timestamp() * 1_000_000)
-        for token, links in changes(self.links, {}, self.found, self.claims, at_us=at_us).links.items():
+        self._turns += 1
+        at_us = int((TOLD_FROM + timedelta(seconds=self._turns)).timestamp() * 1_000_000)
+        changed = changes(self.links, {}, self.found, self.claims, at_us=at_us).links
+        for token, links in changed.items():
             self.told += link_records(token, links, TYPES[token[0]], VERSION, at_us)
-            self.links[token] = links
-        self.links = {token: links for token, links in self.links.items() if links}
+        self.links = {token: links for token, links in (self.links | changed).items() if links}
 
     def go(self) -> None:
         """The way there: what comes late is not there at first, and all of it in the end."""
@@ -99,7 +101,7 @@ class World(State):
         members = self.customers()
         one, other = (list(members)[n % len(members)] for n in step[1:])
         customers = sorted(set(filter(None, members.values())))
-        if self.plan.way_back == _SPLIT:
+        if self.plan.way_back == SPLIT:
             # A record that only follows would move alone, and a split of its customers since would hold it back.
             one, other = (self._naming(customers[n % len(customers)]) for n in step[1:])
         # Who is one already is not merged, and who can't be parted is not split: the command says so, and so be it.
@@ -120,7 +122,7 @@ class World(State):
 
     def come_back(self) -> None:
         """The way back, as the plan says."""
-        if self.plan.way_back == _WORDS:
+        if self.plan.way_back == WORDS:
             self.decide([Decision("may", *pair) for pair in sorted({tuple(sorted(d[1:])) for d in self.words})])
             return
         for _, one, other in [word for word in reversed(self.words) if word.decision == "must"]:
