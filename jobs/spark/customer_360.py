@@ -6,13 +6,14 @@ import argparse
 import logging
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from infra.stack.settings import Settings
 from jobs.spark import increments
 from jobs.spark.publishing import publish_checked
 from jobs.spark.restating import Rebuilt, restate_customers
-from jobs.spark.runner import run_gold
+from jobs.spark.runner import log_to_console, run_gold
 from jobs.spark.sources import CustomerRecords, instant, of_concerned, record_versions, settled
 from pipelines import contracts
 from pipelines.quality.gate import Reconciliation, Report
@@ -66,13 +67,24 @@ def build(rows: DataFrame, records: CustomerRecords, as_of_at: datetime) -> Data
     )  # fmt: skip
 
 
-def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings, args: argparse.Namespace) -> Report:
+def publish(
+    rows: DataFrame,
+    versions: dict[str, int | None],
+    settings: Settings,
+    args: argparse.Namespace,
+    prepared: increments.Prepared | None = None,
+) -> Report:
     """Builds from the current silver rows, checks and publishes. Raises GateFailed; the table is then as it was."""
     from pipelines.tables import customer_360
 
-    spark, sources = rows.sparkSession, versions | record_versions(settings)
-    last = None if args.full else increments.since_last(spark, settings, sources, args.as_of)
-    basis = last or increments.everything(spark, settings, rows, sources)
+    spark = rows.sparkSession
+    if prepared is None and not args.full:
+        prepared = increments.prepare(settings, args.as_of)
+    if prepared is None:
+        sources = versions | record_versions(settings)
+        basis = increments.everything(spark, settings, rows, sources)
+    else:
+        sources, basis = prepared.versions, increments.since_last(spark, settings, prepared)
     records = basis.records_at(args.as_of)
     built = settled(build(basis.rows, records, args.as_of)).cache()
     view = built
@@ -89,7 +101,7 @@ def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings
         customer_360.TABLE,
         settings,
         reconciliations=second_path(basis.rows, records, built, args.as_of),
-        notes={"as_of_at": args.as_of, "sources": sources, "incremental": last is not None, **increments.made_by()},
+        notes={"as_of_at": args.as_of, "sources": sources, "incremental": prepared is not None, **increments.made_by()},
         restate=lambda staged: restate_customers(customer_360.TABLE, settings, spark, sources, rebuild),
     )
     log.info("%d customers", report.checked_rows)
@@ -99,7 +111,11 @@ def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings
 
 def main(argv: list[str] | None = None) -> int:
     """Exit 0 when published, 1 when the gate refused."""
-    return run_gold("customer_360", [(publish, parse_args(argv))])
+    args = parse_args(argv)
+    log_to_console()
+    prepared = None if args.full else increments.prepare(Settings.load(), args.as_of)
+    build_it = partial(publish, prepared=prepared)
+    return run_gold("customer_360", [(build_it, args)], prepared_rows=None if prepared is None else prepared.rows)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,15 @@ log = logging.getLogger(__name__)
 TABLE = "gold.customer_360"
 # A build that another version of one of these made says nothing about this one's rows.
 POLICIES = ("identity", "gold", "value_tiers")
+TABLES = tuple(dict.fromkeys((*SILVER, *RECORDS)))
+
+
+class Prepared(NamedTuple):
+    """The ``slices`` at ``versions`` (None: nothing came, nobody's window moved), and how many rows they have."""
+
+    versions: dict[str, int | None]
+    slices: lake_slices.Slices | None
+    rows: int
 
 
 class Basis(NamedTuple):
@@ -54,10 +63,11 @@ def everything(
     return Basis(rows, lambda as_of_at: customer_records(spark, settings, as_of_at, versions))
 
 
-def since_last(
-    spark: SparkSession, settings: Settings, versions: Mapping[str, int | None], as_of_at: datetime
-) -> Basis | None:
-    """The basis of an incremental build; None where there is nothing to start from, and the log says why."""
+def prepare(settings: Settings, as_of_at: datetime) -> Prepared | None:
+    """What came since the last build, copied aside; None where a full build is due, and the log says why.
+
+    Needs no Spark: how many rows there are decides how large a session the build opens.
+    """
     told = next(spark_delta.notes(settings.table_path(TABLE)), None)
     if told is None:
         log.info("full build: nothing is published yet")
@@ -69,12 +79,34 @@ def since_last(
     if as_of_at < build.as_of_at:
         log.info("full build: %s already counts up to %s", build.run_id, build.as_of_at)
         return None
+    versions = {table: spark_delta.version_of(settings.table_path(table)) for table in TABLES}
     try:
         slices = _slices(settings, build, versions, as_of_at)
     except lake_changes.VersionGone as gone:
         log.info("full build: what came since %s can't be told: %s", build.run_id, gone)
         return None
-    return _basis(spark, settings, slices)
+    return Prepared(versions, slices, 0 if slices is None else _count(slices))
+
+
+def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> Basis:
+    """The basis of an incremental build."""
+    from pipelines.tables import customer_360
+
+    tables = {table: _read(spark, prepared.slices, table) for table in TABLES}
+    nobody = spark.createDataFrame([], "customer_id string")
+    concerned = nobody if prepared.slices is None else spark.read.parquet(str(prepared.slices.customers))
+    path = settings.table_path(TABLE)
+    published = spark_delta.read(spark, path, TABLE, spark_delta.version_of(path))
+    others = settled(published.join(concerned, on="customer_id", how="left_anti")).cache()
+    rows = current_rows(*[tables[t] for t in SILVER], contracts.policy("identity"))
+    rows = settled(rows.join(concerned, on="customer_id", how="left_semi")).cache()
+    measured = customer_360.measures_of(others)
+
+    def records_at(as_of_at: datetime) -> CustomerRecords:
+        return records_of(tables, as_of_at, concerned=concerned, measured=measured)
+
+    log.info("incremental build: %d customers have changed, %d have not", concerned.count(), others.count())
+    return Basis(rows, records_at, concerned, others)
 
 
 def windows(earlier_at: datetime, as_of_at: datetime) -> list[lake_changes.Between]:
@@ -122,34 +154,19 @@ def _slices(
         )
 
 
-def _basis(spark: SparkSession, settings: Settings, slices: lake_slices.Slices | None) -> Basis:
-    from pipelines.tables import customer_360
-
-    def read(table: str) -> DataFrame:
-        schema = contracts.spark_schema(contracts.table(table))
-        return spark.createDataFrame([], schema) if slices is None else _conformed(spark, slices.tables[table], schema)
-
-    tables = {table: read(table) for table in dict.fromkeys((*SILVER, *RECORDS))}
-    nobody = spark.createDataFrame([], "customer_id string")
-    concerned = (nobody if slices is None else spark.read.parquet(str(slices.customers))).cache()
-    path = settings.table_path(TABLE)
-    published = spark_delta.read(spark, path, TABLE, spark_delta.version_of(path))
-    others = settled(published.join(concerned, on="customer_id", how="left_anti")).cache()
-    rows = current_rows(*[tables[t] for t in SILVER], contracts.policy("identity"))
-    rows = rows.join(concerned, on="customer_id", how="left_semi")
-    measured = customer_360.measures_of(others)
-
-    def records_at(as_of_at: datetime) -> CustomerRecords:
-        return records_of(tables, as_of_at, concerned=concerned, measured=measured)
-
-    log.info("incremental build: %d customers have changed, %d have not", concerned.count(), others.count())
-    return Basis(settled(rows).cache(), records_at, concerned, others)
+def _count(slices: lake_slices.Slices) -> int:
+    with duckdb.connect() as connection:
+        return sum(connection.read_parquet(str(file)).shape[0] for file in slices.tables.values())
 
 
-def _conformed(spark: SparkSession, file: Path, schema: Any) -> DataFrame:
+def _read(spark: SparkSession, slices: lake_slices.Slices | None, table: str) -> DataFrame:
+    """The rows of a table in the contract's columns; none without slices."""
     from pyspark.sql import functions as F
 
-    found = spark.read.parquet(str(file))
+    schema = contracts.spark_schema(contracts.table(table))
+    if slices is None:
+        return spark.createDataFrame([], schema)
+    found = spark.read.parquet(str(slices.tables[table]))
     return found.select(
         *[F.col(f.name).cast(f.dataType) if f.name in found.columns else F.lit(None).cast(f.dataType).alias(f.name)
           for f in schema]

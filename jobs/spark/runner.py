@@ -15,18 +15,26 @@ Build = tuple[Callable[..., object], argparse.Namespace]
 log = logging.getLogger(__name__)
 
 
-def run_gold(name: str, builds: Sequence[Build]) -> int:
-    """Every build, also after one was refused; exit code 1 when any was. A refused table stays as it was."""
+def log_to_console() -> None:
+    """What a build says of itself, without the talk of the libraries below it."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("py4j", "great_expectations"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def run_gold(name: str, builds: Sequence[Build], *, prepared_rows: int | None = None) -> int:
+    """Every build, also after one was refused; exit code 1 when any was. A refused table stays as it was.
+
+    ``prepared_rows``: how many rows they read of their own; where it is None they read all of silver.
+    """
+    log_to_console()
     settings = Settings.load()
-    count = silver_row_count(settings)
+    count = silver_row_count(settings) if prepared_rows is None else prepared_rows
     spark = spark_session(name, settings, rows=count)
     refused = 0
     try:
         rows, versions = silver_rows(spark, settings)
-        if count < SMALL_ROWS:
+        if prepared_rows is None and count < SMALL_ROWS:
             # Of more, each build keeps the columns it needs: texts of 5 million did not fit into 1 GB.
             rows = settled(rows).cache()
         for publish, args in builds:
