@@ -27,6 +27,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--bootstrap", required=True, help="Kafka bootstrap servers")
     parser.add_argument("--keys-file", required=True, help="file of the master key, readable by the task managers")
     parser.add_argument("--schemas", required=True, help="folder of the contracts and policies this deployment runs by")
+    parser.add_argument("--region", help="whose root the broker's is (default: the home region's)")
     parser.add_argument("--parallelism", type=int, default=2)
     parser.add_argument("--checkpoint-s", type=float, default=10.0, help="seconds between checkpoints")
     parser.add_argument("--bundle-ms", type=int, default=40, help="an unfilled Python batch goes out so often")
@@ -62,7 +63,7 @@ def build(environment: TableEnvironment, args: argparse.Namespace) -> str:
     raw = sorted(name for name, topic in contracts.topics().items() if topic.format == "raw")
     outputs = sorted(n for n, topic in contracts.topics().items() if JOB_NAME in topic.producers)
     environment.create_temporary_system_function(
-        CLEAN_FUNCTION, clean_message(args.bootstrap, args.keys_file, args.schemas)
+        CLEAN_FUNCTION, clean_message(args.bootstrap, args.keys_file, args.schemas, args.region)
     )
     environment.execute_sql(raw_events_ddl(args.bootstrap, raw, GROUP))
     environment.execute_sql(outputs_ddl(args.bootstrap, outputs, JOB_NAME))

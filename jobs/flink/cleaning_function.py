@@ -39,10 +39,11 @@ class CleanMessage(ScalarFunction):
     looks for changes once a second after that.
     """
 
-    def __init__(self, bootstrap: str, keys_file: str, schemas: str) -> None:
+    def __init__(self, bootstrap: str, keys_file: str, schemas: str, region: str | None) -> None:
         self._bootstrap = bootstrap
         self._keys_file = keys_file
         self._schemas = schemas
+        self._region = region
 
     def open(self, function_context: FunctionContext) -> None:
         """Called at every (re)start of the job, so what a failed transaction lost is made again."""
@@ -58,7 +59,7 @@ class CleanMessage(ScalarFunction):
         from pipelines.io.compacted_tail import CompactedTail
         from pipelines.privacy.keys import MasterKey
 
-        self._context = context = CleaningContext.create(MasterKey.load(self._keys_file))
+        self._context = context = CleaningContext.create(MasterKey.load(self._keys_file), self._region)
         self._followed = [
             (CompactedTail(self._bootstrap, "identity.map"), partial(map_records.feed, context.identity)),
             (CompactedTail(self._bootstrap, "policy.baselines"), partial(baseline_records.feed, context.baselines)),
@@ -120,6 +121,6 @@ def _attempt(header: str | None) -> int:
     return int(header) if int(header) <= MAX_ATTEMPT else -1
 
 
-def clean_message(bootstrap: str, keys_file: str, schemas: str) -> ScalarFunction:
-    """The function as Flink registers it."""
-    return udf(CleanMessage(bootstrap, keys_file, schemas), result_type=RESULT_TYPE, func_type="pandas")
+def clean_message(bootstrap: str, keys_file: str, schemas: str, region: str | None = None) -> ScalarFunction:
+    """The function as Flink registers it; `region` as `CleaningContext.create` takes it."""
+    return udf(CleanMessage(bootstrap, keys_file, schemas, region), result_type=RESULT_TYPE, func_type="pandas")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -10,6 +10,9 @@ import polars as pl
 
 from pipelines.channels import PARSERS
 from pipelines.channels.interaction import Interaction, Reject
+from pipelines.cleaning import region
+from pipelines.cleaning.rows import rows_where
+from pipelines.collectors.regions import DEFAULT_ACCOUNT, Regions
 
 RAW_PREFIX = "raw."
 _SEPARATOR = "\x1f"
@@ -52,8 +55,26 @@ class ParsedBatch(NamedTuple):
     rejects: list[tuple[int, Reject]]
 
 
-def parse(batch: RawBatch) -> ParsedBatch:
+def misplaced(batch: RawBatch, regions: Regions, here: str) -> dict[int, Reject]:
+    """Messages whose account belongs to another region than ``here``, by position. They are not even parsed.
+
+    Costs nothing where the home region is the only one.
+    """
+    if not regions.several:
+        return {}
+    channels = pl.Series([topic[len(RAW_PREFIX) :] for topic in batch.topics], dtype=pl.String)
+    accounts = pl.Series([account or DEFAULT_ACCOUNT for account in batch.accounts], dtype=pl.String)
+    theirs = region.region_of_account(channels, accounts, home=regions.home, by_account=regions.by_account)
+    return {
+        row: Reject(region.RULE, region.reason(channels[row], accounts[row], theirs[row], here))
+        for row in rows_where(region.wrong_region(theirs, here=here))
+    }
+
+
+def parse(batch: RawBatch, refused: Mapping[int, Reject] | None = None) -> ParsedBatch:
     """Read each message with the parser of its channel; columns event_id, channel, account and those of Interaction.
+
+    Those at the positions ``refused`` are not read: they are rejects already.
 
     Raises:
         KeyError: a topic without a channel parser (topics come from the contracts, so this is a deployment error).
@@ -67,7 +88,10 @@ def parse(batch: RawBatch) -> ParsedBatch:
     )
     for position, (payload, topic, account, received_us, source_ref, attempt) in enumerate(columns):
         channel = topic[len(RAW_PREFIX) :]
-        account = account or "default"
+        account = account or DEFAULT_ACCOUNT
+        if refused and position in refused:
+            rejects.append((position, refused[position]))
+            continue
         if not payload or attempt < 0:
             rejects.append((position, _BAD_ATTEMPT if payload else _EMPTY))
             continue

@@ -15,11 +15,12 @@ import polars as pl
 from pipelines import contracts
 from pipelines.channels.interaction import Reject
 from pipelines.cleaning import source_records
-from pipelines.cleaning.batch import RAW_PREFIX, ParsedBatch, RawBatch, parse, raw_ref, raw_refs
+from pipelines.cleaning.batch import RAW_PREFIX, ParsedBatch, RawBatch, misplaced, parse, raw_ref, raw_refs
 from pipelines.cleaning.context import CleaningContext
 from pipelines.cleaning.customer import join_customer, tokenise_identifiers
 from pipelines.cleaning.json_lines import json_line, json_lines
 from pipelines.cleaning.judge import judge
+from pipelines.collectors.regions import DEFAULT_ACCOUNT
 from pipelines.privacy.free_text import redact, redact_json
 from pipelines.privacy.payloads import coordinates
 
@@ -75,7 +76,7 @@ def clean_columns(batch: RawBatch, context: CleaningContext, processed_us: int) 
 
 
 def _clean(batch: RawBatch, context: CleaningContext, processed_us: int) -> Columns:
-    parsed = parse(batch)
+    parsed = parse(batch, misplaced(batch, context.regions, context.region))
     columns = _judged(batch, parsed, context, processed_us) if parsed.positions else {name: [] for name in OUTPUT_TYPES}
     rejected = _rejected(batch, parsed.rejects, context, processed_us)
     for (position, _), row in zip(parsed.rejects, rejected, strict=True):  # ascending, so each lands where it stood
@@ -120,7 +121,7 @@ def _rejected(
         known = dict(zip(FIRST_PLACE, _first_place(batch.first_refs[position]), strict=True))
         known |= dict(zip(("raw_topic", "raw_partition", "raw_offset"), where, strict=True))
         known |= {"attempt": batch.attempts[position], "channel": topic.removeprefix(RAW_PREFIX)}
-        known |= {"account": batch.accounts[position] or "default", "received_at": batch.received_us[position]}
+        known |= {"account": batch.accounts[position] or DEFAULT_ACCOUNT, "received_at": batch.received_us[position]}
         known |= {"processed_at": processed_us, "rule": reject.rule, "reason": reject.reason}
         known |= {"payload_bytes": len(payload), "payload_encrypted": context.sealer.seal(payload, coordinates(*where))}
         record = json_line({name: known[name] for name in _fields(REJECTS) if known[name] is not None})
