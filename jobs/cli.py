@@ -48,6 +48,9 @@ COMMANDS: dict[str, Mounted] = {
 def _globals(
     home: Annotated[Path | None, typer.Option(help="Folder of the stack (KEFULAKE_HOME, else ./.kefulake).")] = None,
     port_base: Annotated[int | None, typer.Option(help="First of its ports (KEFULAKE_PORT_BASE, else 19200).")] = None,
+    region: Annotated[
+        str | None, typer.Option(envvar="KEFULAKE_REGION", help="Work in this region's root (docs/regions.md).")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
 ) -> None:
     """Kefulake: the open lakehouse for customer-service data."""
@@ -55,6 +58,10 @@ def _globals(
         os.environ["KEFULAKE_HOME"] = str(home.expanduser().resolve())
     if port_base is not None:
         os.environ["KEFULAKE_PORT_BASE"] = str(port_base)
+    if region:
+        from infra.stack import roots
+
+        roots.enter(region)
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )

@@ -9,7 +9,7 @@ import xmlrpc.client
 from collections.abc import Callable, Iterator
 from itertools import groupby
 
-from infra.stack import keys, ports, processes, supervisor
+from infra.stack import keys, ports, processes, roots, supervisor
 from infra.stack.files import private_folder, write_if_changed
 from infra.stack.programs import PROGRAMS, Program, select
 from infra.stack.settings import PORT_BASE_FILE, Settings
@@ -43,6 +43,9 @@ def up(settings: Settings, *, only: list[str] | None, extra: list[str] | None, t
         for folder in (settings.logs, settings.lake, settings.checkpoints, settings.savepoints, settings.job_records):
             folder.mkdir(parents=True, exist_ok=True)
         private_folder(settings.home)
+        roots.mark(settings)
+        if not settings.own_kafka:
+            roots.claim_cluster(settings)
         keys.ensure_master_key(settings)
         running = {name for name, info in supervisor.states(settings).items() if info["statename"] in RUNNING}
         if not running:

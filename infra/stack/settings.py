@@ -14,7 +14,7 @@ from urllib.parse import quote
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_PORT_BASE = 19200
 DATABASE = "kefulake"
-PORT_BASE_FILE = "port-base"
+PORT_BASE_FILE, REGION_FILE = "port-base", "region"
 READER, WRITER = "kefulake_reader", "kefulake_writer"
 LOOKUP = "kefulake_lookup"  # sees what a look-up needs: whose an identifier is, and the served view
 # A database of its own: what the writer may do to its tables, it may not do to the audit log.
@@ -23,6 +23,23 @@ AUDIT_DATABASE, AUDITOR = "kefulake_audit", "kefulake_auditor"
 
 def _remembered(file: Path) -> str | None:
     return file.read_text(encoding="utf-8").strip() if file.exists() else None
+
+
+def _region(home: Path) -> str | None:
+    """What the home says it is, else KEFULAKE_REGION; None for the home region's, which carries no mark."""
+    marked, told = _remembered(home / REGION_FILE), os.environ.get("KEFULAKE_REGION")
+    if not told:
+        return marked
+    from pipelines.collectors import regions
+
+    known = regions.declared()
+    used = (home / PORT_BASE_FILE).exists()
+    if told != (marked or (known.home if used else told)):
+        raise ValueError(
+            f"KEFULAKE_REGION is {told}, but {home} is the root of region {marked or known.home}. "
+            f"Use kefulake --region {told}, or let KEFULAKE_HOME name the root of {told}."
+        )
+    return None if told == known.home else told
 
 
 @dataclass(frozen=True)
@@ -112,20 +129,23 @@ class Settings:
 
     home: Path
     ports: Ports
+    #: The region this home is the root of (infra/stack/roots.py); None for the home region.
+    region: str | None = None
 
     @classmethod
     def load(cls, home: Path | str | None = None, port_base: int | None = None) -> Settings:
         """Arguments first, then KEFULAKE_HOME and KEFULAKE_PORT_BASE, then ./.kefulake and 19200.
 
-        A home remembers the port base it was last brought up with, so that `status` finds what `up` started.
-        Raises ValueError when the port base is no usable number.
+        A home remembers the port base it was last brought up with, so that `status` finds what `up` started, and the
+        region whose root it is. Raises ValueError when the port base is no usable number, or KEFULAKE_REGION names
+        another region than the home's.
         """
         chosen_home = Path(home or os.environ.get("KEFULAKE_HOME") or ".kefulake").expanduser().resolve()
         given = port_base if port_base is not None else os.environ.get("KEFULAKE_PORT_BASE")
         text = str(given or _remembered(chosen_home / PORT_BASE_FILE) or DEFAULT_PORT_BASE)
         if not text.isdigit() or not 1024 <= int(text) <= 65535 - 20:
             raise ValueError(f"KEFULAKE_PORT_BASE must be a number from 1024 to 65515, not {text!r}")
-        return cls(home=chosen_home, ports=Ports(int(text)))
+        return cls(home=chosen_home, ports=Ports(int(text)), region=_region(chosen_home))
 
     # folders -------------------------------------------------------------------------------------------------------
 

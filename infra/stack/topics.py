@@ -34,12 +34,14 @@ def topic_settings(topic: Topic) -> dict[str, str]:
 def ensure_topics(settings: Settings) -> list[str]:
     """Brings the broker in line with the contracts; returns what was changed, in plain words.
 
-    Raises confluent_kafka.KafkaException when the broker refuses.
+    Raises confluent_kafka.KafkaException when the broker refuses, WrongRegion when it is another region's.
     """
     from confluent_kafka.admin import AdminClient
 
+    from infra.stack import roots
     from pipelines import contracts
 
+    roots.claim_cluster(settings)
     admin = AdminClient({"bootstrap.servers": settings.bootstrap})
     wanted = contracts.topics()
     there = admin.list_topics(timeout=TIMEOUT_S).topics

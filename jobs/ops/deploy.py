@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from infra.stack import flink, flink_jobs, flink_records
+from infra.stack import flink, flink_jobs, flink_records, roots
 from infra.stack.files import write_json
 from infra.stack.flink_records import RUNNING, STOPPED, JobRecord
 from infra.stack.settings import PROJECT_ROOT, Settings
@@ -81,9 +81,14 @@ def command(
 
 
 def job_arguments(settings: Settings) -> list[str]:
-    """What every job is told: where the broker and the keys are, and the contracts it is to run by."""
+    """What every job is told: where the broker and the keys are, whose root it is, the contracts it is to run by.
+
+    Raises WrongRegion when the broker is another region's.
+    """
+    roots.require_own_cluster(settings)
     schemas = snapshot_schemas(settings, contracts.schemas_folder())
-    return ["--bootstrap", settings.bootstrap, "--keys-file", str(settings.keys_file), "--schemas", str(schemas)]
+    told = ["--bootstrap", settings.bootstrap, "--keys-file", str(settings.keys_file), "--schemas", str(schemas)]
+    return [*told, "--region", roots.region_of(settings)]
 
 
 def snapshot_schemas(settings: Settings, schemas: Path) -> Path:

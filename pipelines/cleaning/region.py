@@ -39,6 +39,5 @@ def reason(channel: str, account: str, belongs_to: str, here: str) -> str:
     >>> reason("app", "shop_sg", "sg", "cn")
     "Account 'shop_sg' of app belongs to region sg, and this is the root of region cn."
     """
-    return (
-        f"Account {account[:80]!r} of {channel} belongs to region {belongs_to}, and this is the root of region {here}."
-    )
+    named = f"Account {account[:80]!r} of {channel}"  # whoever wrote the header chose how long it is
+    return f"{named} belongs to region {belongs_to}, and this is the root of region {here}."

@@ -1,4 +1,4 @@
-"""Which region a record belongs to: its account says so, and ``schemas/policies/regions.yaml`` is where that is declared."""
+"""Which region a record belongs to: its account says so, as ``schemas/policies/regions.yaml`` declares."""
 
 from __future__ import annotations
 
