@@ -109,7 +109,8 @@ def _elsewhere(variable: str, name: str) -> str:
 def bootstrap_of(here: Settings, name: str) -> str:
     """Kafka of a region, seen from this one; checked to be its own where there are several.
 
-    Raises WrongRegion when it is not, ContractError for a region that is not declared.
+    Raises WrongRegion when it is not, ConnectionError when no broker answers, ContractError for a region that is not
+    declared.
     """
     known = regions.declared()
     if name == region_of(here):
@@ -120,6 +121,11 @@ def bootstrap_of(here: Settings, name: str) -> str:
     if known.several:
         cluster_region.require(servers, name, known)
     return servers
+
+
+def own_bootstrap(settings: Settings) -> str:
+    """Kafka of the region at work, for who sends to it; raises as `bootstrap_of`."""
+    return bootstrap_of(settings, region_of(settings))
 
 
 def mark(settings: Settings) -> None:

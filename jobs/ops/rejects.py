@@ -11,9 +11,11 @@ from deltalake import DeltaTable
 from rich.console import Console
 from rich.table import Table
 
+from infra.stack import roots
 from infra.stack.settings import Settings
 from jobs.ops.auditing import write_down
 from pipelines import contracts
+from pipelines.collectors import regions
 from pipelines.io import replays
 from pipelines.io.publisher import publish
 from pipelines.io.replays import Replayed
@@ -26,9 +28,9 @@ from pipelines.service.attempts import last_attempts, next_attempts
 REJECTS = "quarantine.rejects"
 PLACES = [
     "raw_topic", "raw_partition", "raw_offset", "attempt", "first_topic", "first_partition", "first_offset", "rule",
-    "received_at",
+    "received_at", "account",
 ]  # fmt: skip
-BYTES = [*PLACES, "account", "reason", "payload_bytes", "payload_encrypted"]
+BYTES = [*PLACES, "reason", "payload_bytes", "payload_encrypted"]
 _SHOWN_CHARS = 600
 app = typer.Typer(no_args_is_help=True, help="Look at rejected messages and send them again.")
 
@@ -99,19 +101,21 @@ def replay(
     """Send the kept bytes again, as the next attempt, after the cause was repaired.
 
     What was sent again before and has not been rejected since stays where it is, unless --again asks for it.
-    Exit code 1 when some cannot be sent, because their bytes cannot be opened.
+    Exit code 1 when some cannot be sent, because their bytes cannot be opened or their account is another region's.
     """
     settings, console = Settings.load(), Console(highlight=False)
+    servers = roots.own_bootstrap(settings)
     key = MasterKey.load(settings)
     rejects = _of_rule(last_attempts(read(settings, PLACES)), rule).filter(_is_raw())
     waiting, before = next_attempts(rejects, replays.read(settings), again=again)
+    waiting, strangers = here_and_elsewhere(waiting, regions.declared(), roots.region_of(settings))
     chosen = with_bytes(settings, waiting.sort("received_at", "raw_topic", "raw_offset").head(limit))
     unopened = 0
     for topic in sorted({row["raw_topic"] for row in chosen}):
         opened, refused = open_all([row for row in chosen if row["raw_topic"] == topic], key)
         unopened += len(refused)
         publish(
-            settings.bootstrap,
+            servers,
             topic,
             [(None, payload) for _, payload in opened],
             headers=[replay_headers(row) for row, _ in opened],
@@ -126,8 +130,36 @@ def replay(
         console.print(f"{before:,} were sent again before and stay; --again sends these as well.")
     if rejects.is_empty():
         console.print(f"Nothing was rejected by {rule}.")
-    if unopened:
+    for told in elsewhere(strangers, roots.region_of(settings)):
+        console.print(told, markup=False)
+    if unopened or not strangers.is_empty():
         raise typer.Exit(1)
+
+
+def here_and_elsewhere(rejects: pl.DataFrame, known: regions.Regions, here: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rejects whose accounts belong to the region ``here``, and the others, with their ``region``."""
+    if not known.several:
+        return rejects, rejects.clear()
+    places = zip(rejects["raw_topic"], rejects["account"], strict=True)
+    owners = [known.of(topic.removeprefix("raw."), account) for topic, account in places]
+    owned = rejects.with_columns(pl.Series("region", owners, dtype=pl.String))
+    mine = pl.col("region") == here
+    return owned.filter(mine).drop("region"), owned.filter(~mine)
+
+
+def elsewhere(strangers: pl.DataFrame, here: str) -> list[str]:
+    """Why they stay and what a person can do, in plain words."""
+    if strangers.is_empty():
+        return []
+    groups = strangers.group_by("region", "raw_topic", "account").len().sort("region", "raw_topic", "account")
+    listed = [f"  {n:,} of account {account} in {topic}: region {owner}" for owner, topic, account, n in groups.rows()]
+    return [
+        f"{len(strangers):,} stay in the root of {here}: their accounts belong to another region, and nothing moves",
+        "from root to root by itself.",
+        *listed,
+        "If that is right, let their senders send them again, to their own region. If an account is declared for the",
+        "wrong region, correct schemas/policies/regions.yaml, kefulake deploy clean_interactions, and replay again.",
+    ]
 
 
 def read(settings: Settings, columns: list[str]) -> pl.DataFrame:

@@ -17,11 +17,13 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from infra.stack import roots
 from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.channels import PARSERS
 from pipelines.channels.instants import instant_us
 from pipelines.channels.interaction import Interaction, Reject, Unreadable
+from pipelines.collectors import regions
 from pipelines.io import replays
 from pipelines.io.paced_producer import NoBroker, Record, SendResult, send
 from pipelines.io.payload_files import Payload, PayloadFileError, payloads
@@ -42,8 +44,9 @@ def command(
 ) -> None:
     """Play a file into raw.CHANNEL and wait until the broker has all of it; the exit code says whether it has.
 
-    A second replay of the same file adds duplicates, not interactions: each message keeps its own ID, and one without
-    an ID is known by its file, line and content.
+    Where there are several regions it goes into the root of the account's. A second replay of the same file adds
+    duplicates, not interactions: each message keeps its own ID, and one without an ID is known by its file, line and
+    content.
     """
     if channel not in PARSERS:
         raise typer.BadParameter(f"no channel {channel}; there are {', '.join(PARSERS)}")
@@ -52,7 +55,7 @@ def command(
         rate, faster = read_speed(speed)
         player = Player(channel, account, received_at_field)
         source = payloads(file, encoding=encoding, attempt=attempt)
-        result = play(settings.bootstrap, player, source, rate=rate, faster=faster)
+        result = play(servers_of(settings, channel, account, attempt), player, source, rate=rate, faster=faster)
     except (PayloadFileError, NoBroker) as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from None
@@ -61,6 +64,20 @@ def command(
         replays.note(settings, player.attempts, datetime.now(UTC))
     if not result.complete or player.too_large:
         raise typer.Exit(1)
+
+
+def servers_of(settings: Settings, channel: str, account: str, attempt: int | None) -> str:
+    """Kafka of the account's region.
+
+    Raises BadParameter for rejects of this root whose account belongs to another region: they stay where they are.
+    """
+    region, here = regions.declared().of(channel, account), roots.region_of(settings)
+    if attempt is not None and region != here:
+        raise typer.BadParameter(
+            f"account {account} of {channel} belongs to region {region}, and these are rejects of the root of {here}: "
+            "nothing moves from root to root. Let its sender send them again (docs/regions.md)."
+        )
+    return roots.bootstrap_of(settings, region)
 
 
 def read_speed(text: str) -> tuple[float | None, float | None]:

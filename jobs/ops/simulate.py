@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from infra.stack import roots
 from infra.stack.settings import Settings
 from jobs.ops import simulate_records
+from pipelines.collectors import regions
 from pipelines.io.paced_producer import NoBroker, Record, SendResult, send
 from pipelines.simulation import crm as crm_file
 from pipelines.simulation import truth
@@ -52,19 +54,24 @@ def simulate(
     """Send simulated contacts of up to 14 channels into their raw topics.
 
     Give --events, or --rate and --seconds. All is encoded before the first is sent, so the generator is not what you
-    measure; past --pool events the same ones go out again under other IDs.
+    measure; past --pool events the same ones go out again under other IDs. In a further region (--region) they are of
+    the channels and accounts that are declared as its own.
     """
     if context.invoked_subcommand is not None:
         return
     total = _how_many(events, rate, seconds, peak_factor)
     settings = Settings.load()
+    accounts = own_accounts(settings)
     messages = encode(
-        total=min(total, pool), seed=seed, customers=customers, channels=_channels(channels), mix=_mix(mix),
-        dirty_share=dirty_share, days=days,
+        total=min(total, pool), seed=seed, customers=customers, channels=_of_region(_channels(channels), accounts),
+        mix=_mix(mix), dirty_share=dirty_share, days=days,
     )  # fmt: skip
+    messages = [under(message, accounts) for message in messages] if accounts else messages
     pace = None if rate is None else rate * peak_factor
     try:
-        result = _send(settings.bootstrap, in_passes(messages, total, source_clock=source_clock), total, pace)
+        result = _send(
+            roots.own_bootstrap(settings), in_passes(messages, total, source_clock=source_clock), total, pace
+        )
     except NoBroker as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from None
@@ -102,6 +109,29 @@ def _channels(names: str) -> list[str] | None:
     if unknown := sorted(set(chosen) - set(CHANNELS)):
         raise typer.BadParameter(f"no channel {', '.join(unknown)}; there are {', '.join(CHANNELS)}")
     return chosen
+
+
+def own_accounts(settings: Settings) -> dict[str, str]:
+    """Channel to account where this is a further region's root; empty in the home region's: `default`, as always."""
+    accounts = regions.declared().accounts_in(roots.region_of(settings))
+    if settings.region is not None and not set(accounts) & set(CHANNELS):
+        raise typer.BadParameter(f"schemas/policies/regions.yaml names no account of region {settings.region}")
+    return accounts
+
+
+def _of_region(chosen: list[str] | None, accounts: dict[str, str]) -> list[str] | None:
+    """The channels asked for; in a further region those of them that it has an account of, or an error."""
+    if not accounts:
+        return chosen
+    if chosen is not None and (without := sorted(set(chosen) - set(accounts))):
+        raise typer.BadParameter(f"this region has no account of {', '.join(without)}; it has {', '.join(accounts)}")
+    return chosen or [channel for channel in CHANNELS if channel in accounts]
+
+
+def under(message: SimulatedMessage, accounts: dict[str, str]) -> SimulatedMessage:
+    """The message as if the region's own account of its channel had taken it in."""
+    kept = [header for header in message.headers if header[0] != "account"]
+    return message._replace(headers=[*kept, ("account", accounts[message.topic.removeprefix("raw.")].encode())])
 
 
 def _mix(name: str) -> str:

@@ -10,7 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from infra.stack import roots
 from infra.stack.settings import Settings
+from pipelines.collectors import regions
 from pipelines.io.paced_producer import NoBroker, Record, SendResult, send
 from pipelines.simulation import orders as order_records
 from pipelines.simulation import source_records
@@ -50,9 +52,15 @@ def _instant(text: str | None) -> datetime:
 
 
 def _send(messages: list[SourceMessage], title: str) -> None:
-    records = (Record(m.topic, m.key, m.value, []) for m in messages)
+    settings = Settings.load()
+    channel = messages[0].topic.removeprefix("raw.")
+    account = regions.declared().accounts_in(roots.region_of(settings)).get(channel)
+    if settings.region is not None and account is None:
+        raise typer.BadParameter(f"schemas/policies/regions.yaml names no account of {channel} in {settings.region}")
+    headers = [("account", account.encode())] if account else []
+    records = (Record(m.topic, m.key, m.value, headers) for m in messages)
     try:
-        result = send(Settings.load().bootstrap, records)
+        result = send(roots.own_bootstrap(settings), records)
     except NoBroker as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from None

@@ -13,20 +13,23 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from infra.stack import roots
 from infra.stack.settings import Settings
 from pipelines import contracts
-from pipelines.collectors import accounts
+from pipelines.collectors import accounts, regions
 from pipelines.collectors.acknowledged_producer import AcknowledgedProducer
 from pipelines.collectors.connections import guarded_protocol
 from pipelines.collectors.counters import Counters
 from pipelines.collectors.door import Door, json_response
 from pipelines.collectors.nonces import Nonces
+from pipelines.collectors.region_producers import RegionProducers
 
 log = logging.getLogger(__name__)
 
@@ -43,33 +46,44 @@ def create_app(settings: Settings, *, clock_s: Callable[[], float] = time.time) 
     policy = contracts.policy("gateway")
     channels = frozenset(name.removeprefix("raw.") for name in contracts.topics() if name.startswith("raw."))
     accounts_file = settings.keys / "gateway.yaml"
-    if accounts.generate(accounts_file, channels, policy):
-        log.info("made %s with one default account a channel", accounts_file)
+    if accounts.generate(accounts_file, _first_accounts(settings, channels), policy):
+        log.info("made %s with the accounts of %s", accounts_file, roots.region_of(settings))
     known = accounts.load(accounts_file, policy)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        producer = AcknowledgedProducer(
-            settings.bootstrap,
+        open_producer = partial(
+            AcknowledgedProducer,
             acknowledge_timeout_s=policy["acknowledge_timeout_s"],
             linger_ms=policy["linger_ms"],
             max_queued_bytes=2 * policy["max_in_flight_bytes"],  # the door's own bound bites first
             max_value_bytes=policy["max_message_bytes"],
         )
+        producers = RegionProducers(
+            regions.declared(), roots.region_of(settings), partial(roots.bootstrap_of, settings), open_producer
+        )
         nonces = Nonces(settings.run / "gateway_nonces.sqlite", clock_s)
-        door = app.state.door = Door(policy, known, channels, producer, nonces, clock_s)
+        door = app.state.door = Door(policy, known, channels, producers, nonces, clock_s)
         reporter = asyncio.create_task(_report_refusals(door.counters))
         yield
         reporter.cancel()
         with suppress(asyncio.CancelledError):
             await reporter
-        await asyncio.to_thread(producer.close, policy["acknowledge_timeout_s"])
+        await asyncio.to_thread(producers.close, policy["acknowledge_timeout_s"])
         nonces.close()
         door.counters.log_new_refusals()
 
     app = FastAPI(title="Kefulake gateway", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     _add_routes(app)
     return app
+
+
+def _first_accounts(settings: Settings, channels: frozenset[str]) -> list[tuple[str, str]]:
+    """What a new file of accounts holds: one default account a channel; in a further region those named as its own."""
+    known = regions.declared()
+    if settings.region is None:
+        return [(channel, regions.DEFAULT_ACCOUNT) for channel in channels]
+    return [account for account, region in known.by_account.items() if region == settings.region]
 
 
 def _add_routes(app: FastAPI) -> None:
@@ -86,7 +100,7 @@ def _add_routes(app: FastAPI) -> None:
     @app.get("/healthz")
     async def healthz() -> Response:
         door = app.state.door
-        kafka = await asyncio.to_thread(door.producer.reachable)
+        kafka = await door.producers.reachable()
         return json_response({"kafka": kafka, "channels": sorted(door.channels)}, 200 if kafka else 503)
 
     @app.get("/refusals", dependencies=[Depends(_from_here)])

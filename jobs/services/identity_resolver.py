@@ -13,6 +13,7 @@ import threading
 from functools import partial
 from pathlib import Path
 
+from infra.stack import roots
 from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.io.committed_log import CommittedLog
@@ -32,12 +33,17 @@ def sighting_stream(settings: Settings) -> TableStream:
     policy = identity["sightings"]
     reader = policy["reader"]
     engine = connect(settings.database_url)
+
+    def open_store() -> SightingStore:
+        roots.require_own_cluster(settings)
+        return SightingStore(engine, identity, partial(publish, settings.bootstrap))
+
     return TableStream(
         NAME,
         CommittedLog(
             settings.bootstrap, TOPICS, queue_kbytes=reader["queue_kbytes"], timeout_s=reader["request_timeout_s"]
         ),
-        lambda: SightingStore(engine, identity, partial(publish, settings.bootstrap)),
+        open_store,
         SightingConverter(policy),
         LeftToTiering(),
         Limits.of(policy),

@@ -22,6 +22,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from infra.stack import roots
 from infra.stack.files import private_folder
 from infra.stack.settings import Settings
 from pipelines import contracts
@@ -48,7 +49,8 @@ def _engine(url: str, load_data: bool) -> Engine:
 
 
 def open_store(settings: Settings, policy: Mapping[str, Any]) -> MariaStore:
-    """The table of recent interactions, made when it isn't there yet."""
+    """The table of recent interactions, made when it isn't there yet. Raises WrongRegion as tiering's `open_table`."""
+    roots.require_own_cluster(settings)
     load_data = policy["load_data"] == "always" or (policy["load_data"] == "own_server" and settings.own_mariadb)
     scratch = private_folder(settings.run / "serving_writer") if load_data else None
     for left in scratch.glob("load-*.tsv") if scratch else ():

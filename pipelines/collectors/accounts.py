@@ -87,8 +87,8 @@ def _account(channel: str, name: str, entry: Any, policy: Mapping[str, Any]) -> 
     return Account(channel, name, scheme, aes_key=aes_key, **texts)
 
 
-def generate(path: Path, channels: Iterable[str], policy: Mapping[str, Any]) -> bool:
-    """Make the file with one ``default`` account a channel and random secrets, unless it is there; True when made.
+def generate(path: Path, names: Iterable[tuple[str, str]], policy: Mapping[str, Any]) -> bool:
+    """Make the file with these accounts (channel, name) and random secrets, unless it is there; True when made.
 
     For the embedded stack: real platforms get their token and key from their own console.
     """
@@ -96,9 +96,9 @@ def generate(path: Path, channels: Iterable[str], policy: Mapping[str, Any]) -> 
         return False
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     entries: dict[str, dict[str, dict[str, str]]] = {}
-    for channel in sorted(channels):
+    for channel, name in sorted(names):
         scheme = policy["schemes"].get(channel, policy["default_scheme"])
-        entries[channel] = {"default": _random_hmac() if scheme == "hmac" else _random_platform()}
+        entries.setdefault(channel, {})[name] = _random_hmac() if scheme == "hmac" else _random_platform()
     draft = path.with_suffix(".draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

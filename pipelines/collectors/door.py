@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
+from confluent_kafka import KafkaError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from pipelines.collectors import ndjson, request_body, senders
 from pipelines.collectors.accounts import Account
-from pipelines.collectors.acknowledged_producer import TOO_LARGE, AcknowledgedProducer
+from pipelines.collectors.acknowledged_producer import TOO_LARGE
 from pipelines.collectors.counters import Counters
 from pipelines.collectors.nonces import Claim, Nonces
 from pipelines.collectors.refusals import Refusal
+from pipelines.collectors.region_producers import RegionProducers
 from pipelines.collectors.room import Room
 
 NDJSON = "application/x-ndjson"
 KEY_HEADER = "x-kefulake-key"
+# (topic, values) -> an error or None for each
+Send = Callable[[str, list[bytes]], Awaitable[list[KafkaError | None]]]
 
 
 class Door:
@@ -35,12 +40,12 @@ class Door:
         policy: Mapping[str, Any],
         known: Mapping[tuple[str, str], Account],
         channels: frozenset[str],
-        producer: AcknowledgedProducer,
+        producers: RegionProducers,
         nonces: Nonces,
         clock_s: Callable[[], float],
     ) -> None:
         self.policy, self.accounts, self.channels = policy, known, channels
-        self.producer, self.nonces, self.clock_s = producer, nonces, clock_s
+        self.producers, self.nonces, self.clock_s = producers, nonces, clock_s
         self.counters = Counters()
         self.room = Room(policy["max_in_flight_bytes"])
 
@@ -100,15 +105,16 @@ class Door:
             headers += [("content_type", media_type.encode())] if media_type else []
             headers += [("charset", charset.encode())] if charset else []
             headers += [("enveloped", b"aes")] if payload is not body else []
-            send = {"timestamp_ms": received_at_ms, "headers": headers, "key": _key(claimed)}
+            producer = await self.producers.of(channel, claimed.account.name)
+            send = partial(producer.send, timestamp_ms=received_at_ms, headers=headers, key=_key(claimed))
             async with self.nonces.claim(claimed.nonce_key, payload, claimed.expires_at_s) as claim:
                 if batch:
                     return await self._take_batch(channel, payload, claim, send)
                 return await self._take_one(channel, payload, claim, send, claimed.account.scheme)
 
-    async def _take_one(self, channel: str, payload: bytes, claim: Claim, send: dict, scheme: str) -> Response:
+    async def _take_one(self, channel: str, payload: bytes, claim: Claim, send: Send, scheme: str) -> Response:
         if not claim.everything:
-            (error,) = await self.producer.send(f"raw.{channel}", [payload], **send)
+            (error,) = await send(f"raw.{channel}", [payload])
             if error is not None:
                 raise Refusal("body.too_large" if error.code() in TOO_LARGE else "kafka.unavailable", error.name())
             await self.nonces.used(claim)
@@ -117,14 +123,14 @@ class Door:
             return Response(b"success", media_type="text/plain")  # what WeChat and WeCom want to read
         return json_response({"accepted": int(not claim.everything), "duplicate": int(claim.everything)})
 
-    async def _take_batch(self, channel: str, payload: bytes, claim: Claim, send: dict) -> Response:
+    async def _take_batch(self, channel: str, payload: bytes, claim: Claim, send: Send) -> Response:
         lines = ndjson.split(
             payload, max_line_bytes=self.policy["max_message_bytes"], max_lines=self.policy["max_batch_lines"]
         )
         refused = dict.fromkeys(lines.too_large, "body.too_large")
         known = {line.number for line in lines.records if claim.everything or line.number in claim.lines}
         new = [line for line in lines.records if line.number not in known]
-        errors = await self.producer.send(f"raw.{channel}", [line.value for line in new], **send) if new else []
+        errors = await send(f"raw.{channel}", [line.value for line in new]) if new else []
         failed = {line.number for line, error in zip(new, errors, strict=True) if error is not None}
         accepted = [line.number for line in new if line.number not in failed]
         refused |= dict.fromkeys(failed, "kafka.unavailable")

@@ -54,6 +54,14 @@ class Regions:
         """The region of an account; the home region's are those that are named nowhere, and None is ``default``."""
         return self.by_account.get((channel, account or DEFAULT_ACCOUNT), self.home)
 
+    def accounts_in(self, region: str) -> dict[str, str]:
+        """The account named first of each channel in a further region; empty for the home region, which names none."""
+        found: dict[str, str] = {}
+        for (channel, account), owner in self.by_account.items():
+            if owner == region:
+                found.setdefault(channel, account)
+        return found
+
     def declared(self, name: str) -> Further:
         """A further region by its name. Raises ContractError, with what there is, for any other."""
         for region in self.further:

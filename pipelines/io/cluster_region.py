@@ -6,12 +6,13 @@ by mistake stops before it reads or writes a record.
 
 from __future__ import annotations
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipelines import contracts
 from pipelines.collectors.regions import Regions
 
-TIMEOUT_S = 15
+CLAIM_TIMEOUT_S, ASK_TIMEOUT_S = 15, 5  # a sender may be waiting for the second
 
 
 class WrongRegion(RuntimeError):
@@ -22,10 +23,10 @@ def claim(bootstrap: str, region: str, regions: Regions) -> bool:
     """Mark the cluster as this region's; True when it was not marked before.
 
     A further region takes a cluster only that holds no topic of ours: those would be the home region's, from the time
-    before there were several. Raises WrongRegion; KafkaException when no broker answers.
+    before there were several. Raises WrongRegion; ConnectionError when no broker answers.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    names = set(admin.list_topics(timeout=TIMEOUT_S).topics)
+    names = _names(admin, bootstrap, CLAIM_TIMEOUT_S)
     if _marks(names, regions):
         _compare(bootstrap, names, region, regions)
         return False
@@ -40,9 +41,16 @@ def claim(bootstrap: str, region: str, regions: Regions) -> bool:
 
 
 def require(bootstrap: str, region: str, regions: Regions) -> None:
-    """Raises WrongRegion unless the cluster is marked as this region's; KafkaException when no broker answers."""
-    names = set(AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=TIMEOUT_S).topics)
+    """Raises WrongRegion unless the cluster is marked as this region's; ConnectionError when no broker answers."""
+    names = _names(AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}), bootstrap, ASK_TIMEOUT_S)
     _compare(bootstrap, names, region, regions)
+
+
+def _names(admin: AdminClient, bootstrap: str, timeout_s: float) -> set[str]:
+    try:
+        return set(admin.list_topics(timeout=timeout_s).topics)
+    except KafkaException as error:
+        raise ConnectionError(f"no broker answers at {bootstrap}, so it is not known whose region it is") from error
 
 
 def _compare(bootstrap: str, names: set[str], region: str, regions: Regions) -> None:

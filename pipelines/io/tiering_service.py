@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.stack import roots
 from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.io import delta_upkeep
+from pipelines.io.cluster_region import WrongRegion
 from pipelines.io.committed_log import CommittedLog, LogRefused, TopicChanged
 from pipelines.io.converters import BronzeConverter, JsonConverter, UnreadableKeeper
 from pipelines.io.delta import DeltaStore, LostRace, SchemaRefused, open_store
@@ -27,7 +29,7 @@ log = logging.getLogger(__name__)
 REJECTS = "quarantine.rejects"
 TOPICS_EVERY_S = 30.0
 # A person has to act on these: the stream stops, says why, and looks again every now and then.
-_REFUSALS = (LogRefused, SchemaRefused, UnknownColumn)
+_REFUSALS = (LogRefused, SchemaRefused, UnknownColumn, WrongRegion)
 
 
 def tiered_tables() -> list[str]:
@@ -36,7 +38,11 @@ def tiered_tables() -> list[str]:
 
 
 def open_table(settings: Settings, name: str, policy: Mapping[str, Any]) -> DeltaStore:
-    """The Delta table of a contract, made when it isn't there yet."""
+    """The Delta table of a contract, made when it isn't there yet.
+
+    Raises WrongRegion when this root, or the broker that would be read, is another region's.
+    """
+    roots.require_own_cluster(settings)
     table = contracts.table(name)
     return open_store(
         settings.table_path(name),

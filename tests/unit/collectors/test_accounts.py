@@ -20,16 +20,18 @@ def written(tmp_path, content, mode=0o600):
 
 def test_generated_file_is_private_complete_and_never_overwritten(tmp_path):
     path = tmp_path / "keys" / "gateway.yaml"
-    assert accounts.generate(path, ["app", "wechat", "wecom"], POLICY)
+    names = [("app", "default"), ("wechat", "default"), ("wecom", "default"), ("app", "shop_sg")]
+    assert accounts.generate(path, names, POLICY)
     assert path.stat().st_mode & 0o777 == 0o600
     before = path.read_bytes()
-    assert not accounts.generate(path, ["app", "wechat", "wecom"], POLICY)
+    assert not accounts.generate(path, names, POLICY)
     assert path.read_bytes() == before
     known = accounts.load(path, POLICY)
     assert {key: account.scheme for key, account in known.items()} == {
         ("app", "default"): "hmac",
         ("wechat", "default"): "wechat",
         ("wecom", "default"): "wecom",
+        ("app", "shop_sg"): "hmac",
     }
     assert len(known["app", "default"].secret) >= 43  # 32 random bytes
     assert len(known["wecom", "default"].aes_key) == 32

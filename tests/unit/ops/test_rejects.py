@@ -7,9 +7,11 @@ from datetime import timedelta
 import pytest
 from typer.testing import CliRunner
 
+from infra.stack import roots
 from infra.stack.settings import Settings
 from jobs import cli
 from jobs.ops import rejects
+from pipelines.collectors import regions
 from pipelines.io import replays
 from pipelines.io.audit_log import AuditRefused
 from pipelines.io.publisher import PublishError
@@ -155,3 +157,18 @@ def test_summary_counts_what_was_sent_again(settings, sent):
     run("replay", "--rule", "a.a", "--limit", "2")
     [line] = [line for line in run("summary")[1].splitlines() if "a.a" in line]
     assert [cell.strip() for cell in line.strip("│ ").split("│")] == ["a.a", "3", "2"]
+
+
+def test_what_belongs_to_another_region_stays_and_is_explained(settings, sent, monkeypatch):
+    known = regions.Regions("cn", (regions.Further("sg"),), {("app", "shop_sg"): "sg"})
+    monkeypatch.setattr(regions, "declared", lambda: known)
+    monkeypatch.setattr(roots, "own_bootstrap", lambda settings: "of cn")
+    put(settings, 7, b"seven", rule="region.wrong", account="shop_sg")
+    put(settings, 8, b"eight", rule="region.wrong", account="shop_sg")
+    put(settings, 9, b"nine", rule="region.wrong")  # declared for sg when it came, and for cn since
+    code, told = run("replay", "--rule", "region.wrong", "--limit", "1")
+    assert [value for _, value, _ in sent] == [b"nine"]  # what stays does not use up the limit
+    assert code == 1
+    assert "2 stay in the root of cn: their accounts belong to another region" in told
+    assert "  2 of account shop_sg in raw.app: region sg\n" in told
+    assert "kefulake deploy clean_interactions" in told
