@@ -27,7 +27,7 @@ TIGHT = {"body_timeout_s": 1.5, "header_timeout_s": 1.5, "acknowledge_timeout_s"
 class Gateway:
     """A gateway process of its own on the shared stack."""
 
-    def __init__(self, settings, folder: Path) -> None:
+    def __init__(self, settings, folder: Path, *, of: Path = PROJECT_ROOT / "schemas") -> None:
         self.settings = settings
         self.log = folder / "gateway.log"
         with socket.socket() as probe:
@@ -35,7 +35,7 @@ class Gateway:
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         schemas = folder / "schemas"
-        shutil.copytree(PROJECT_ROOT / "schemas", schemas)
+        shutil.copytree(of, schemas)
         policy = schemas / "policies" / "gateway.yaml"
         policy.write_text(yaml.safe_dump(yaml.safe_load(policy.read_text(encoding="utf-8")) | TIGHT), encoding="utf-8")
         self.environment = os.environ | {"KEFULAKE_SCHEMAS": str(schemas)}
