@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: help setup demo up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean
+.PHONY: help setup demo up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean regions-proof
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ lookup-report: setup  ## 200 look-ups a second of 200,000 customers: customer_36
 
 erasure-proof: setup  ## a person in every store before, in none after: erasure.json
 	@$(BIN)/python -m tests.bench.erasure $(ARGS)
+
+regions-proof: setup  ## two regions, records on purpose in the wrong root, every byte searched: regions.json
+	@$(BIN)/python -m tests.bench.regions $(ARGS)
 
 rfm-report: setup  ## value tiers on real orders: customers worked by hand, recognition, next quarter: rfm.json
 	@$(BIN)/python -m tests.bench.rfm_cdnow $(ARGS)
