@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from infra.stack import roots
-from infra.stack.settings import PORT_BASE_FILE, REGION_FILE, Ports, Settings
+from infra.stack.settings import PORT_BASE_FILE, PROJECT_ROOT, REGION_FILE, Ports, Settings
 from pipelines.collectors import regions
 from pipelines.contracts import ContractError
 from pipelines.io import cluster_region
@@ -80,6 +81,13 @@ def test_servers_and_keys_of_one_region_are_not_those_of_another(home: Path, mon
     assert not {"KEFULAKE_KAFKA", "KEFULAKE_MASTER_KEY"} & set(environment)
     roots.enter("cn")
     assert (environment["KEFULAKE_KAFKA"], environment["KEFULAKE_MASTER_KEY"]) == ("kafka.cn:9092", "key of cn")
+
+
+def test_every_server_and_key_there_is_belongs_to_a_region() -> None:
+    """A new variable that names a server, and is forgotten here, would lead a further region to the home region's."""
+    code = "".join(path.read_text(encoding="utf-8") for path in (PROJECT_ROOT / "infra").rglob("*.py"))
+    code += "".join(path.read_text(encoding="utf-8") for path in (PROJECT_ROOT / "pipelines").rglob("*.py"))
+    assert set(re.findall(r"KEFULAKE_\w*(?:_URL|KAFKA|_KEY)\b", code)) == set(roots.OWN_VARIABLES)
 
 
 def test_a_region_told_and_the_home_must_agree(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
