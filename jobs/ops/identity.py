@@ -14,6 +14,7 @@ from rich.table import Table
 
 from infra.stack.settings import Settings
 from jobs.ops import identity_cards as cards
+from jobs.ops import identity_match
 from pipelines import contracts
 from pipelines.identity.cardinality import report
 from pipelines.identity.crm_import import SOURCE, CrmEvidence, crm_evidence, read_rows
@@ -31,6 +32,9 @@ app = typer.Typer(no_args_is_help=True, help="Who is who: load, explain, merge, 
 Actor = Annotated[str, typer.Option(help="Your account: it stands beside the decision.")]
 Reason = Annotated[str, typer.Option(help="Why, in a few words, without personal values.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, write nothing.")]
+
+
+app.command(name="match")(identity_match.command)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -73,15 +74,28 @@ def _links(links: list[Link]) -> Table:
 
 def show_reviews(reviews: list[Review], console: Console) -> None:
     """The pairs, and how to decide on one."""
-    table = Table("since", "why", "probability", "pair", "customers today", title=f"{len(reviews)} pairs wait")
+    names = ("since", "why", "probability", "pair", "customers today", "agreement")
+    table = Table(*names, title=f"{len(reviews)} pairs wait")
     for review in reviews:
         likely = "" if review.match_probability is None else f"{review.match_probability:.4f}"
         customers = f"{review.customer_id or '-'}\n{review.other_customer_id or '-'}"
         pair = f"{review.record_key}\n{review.other_record_key}"
-        table.add_row(f"{review.proposed_at:%Y-%m-%d %H:%M}", review.review_origin, likely, pair, customers)
+        since, agree = f"{review.proposed_at:%Y-%m-%d %H:%M}", agreement(review.evidence)
+        table.add_row(since, review.review_origin, likely, pair, customers, agree)
     console.print(table)
     if reviews:
         console.print("kefulake identity review --accept|--reject --pair A B --reason WHY --actor YOU")
+
+
+def agreement(evidence: str | None) -> str:
+    """Why matching asks about a pair, and how far each comparison agrees, a line each.
+
+    >>> agreement('{"asked_because":"differs: given_name","given_name":"different","birth_date":"exact"}')
+    'differs: given_name\\ngiven_name different\\nbirth_date exact'
+    """
+    said = json.loads(evidence) if evidence else {}
+    because = [said.pop("asked_because")] if "asked_because" in said else []
+    return "\n".join([*because, *(f"{name} {level}" for name, level in said.items())])
 
 
 def show_cardinality(found: pl.DataFrame, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""The identity resolver: identifiers that committed messages carry together, into the identity state and the map.
+"""The identity resolver: identifiers of committed messages, orders and CRM records, into the identity state.
 
 ``python -m jobs.services.identity_resolver`` runs until SIGTERM or Ctrl-C; ``--once`` ends when it has caught up.
 """
@@ -18,13 +18,13 @@ from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.io.committed_log import CommittedLog
 from pipelines.io.converters import LeftToTiering
-from pipelines.io.identity_sightings import NAME, SightingConverter, SightingStore
+from pipelines.io.identity_sightings import MESSAGES, NAME, ORDERS, RECORDS, SightingConverter, SightingStore
 from pipelines.io.mariadb import connect
 from pipelines.io.publisher import publish
 from pipelines.io.tiering import Limits, TableStream
 from pipelines.io.tiering_service import run_alone
 
-TOPICS = ("interactions.clean", "feedback.clean")
+TOPICS = (*MESSAGES, RECORDS, ORDERS)
 
 
 def sighting_stream(settings: Settings) -> TableStream:

@@ -1,6 +1,7 @@
-"""WeCom (企业微信): customer-service items as sync_msg returns them, archived chat turns, and decrypted callback XML.
+"""WeCom (企业微信): customer-service items as sync_msg returns them, archived turns, decrypted callbacks, and contacts.
 
-Forms as documented by the platform ("接收消息和事件", "会话内容存档", "客户联系事件"). A callback
+Forms as documented by the platform ("接收消息和事件", "会话内容存档", "客户联系事件", "获取客户详情",
+"获取客户基础信息"). Messages carry no unionid; the answers about a contact do, and so tie it to WeChat. A callback
 ``kf_msg_or_event`` carries no words, it says that sync_msg has some; it is kept as a record.
 """
 
@@ -37,7 +38,7 @@ _EXTERNAL_PREFIXES = ("wm", "wo", "wb")
 
 
 def parse(payload: bytes, account: str, received_at_us: int, source_ref: str | None = None) -> Interaction | Reject:
-    """One item of sync_msg or of the chat archive (JSON), or one decrypted callback (XML).
+    """One item of sync_msg, of the chat archive or of the contacts (JSON), or one decrypted callback (XML).
 
     >>> turn = parse(b'{"msgid":"k1","open_kfid":"wk1","external_userid":"wm1","send_time":1767916800,"origin":3,'
     ...              b'"msgtype":"text","text":{"content":"hi"}}', "corp", 1767916801000000)
@@ -52,6 +53,8 @@ def parse(payload: bytes, account: str, received_at_us: int, source_ref: str | N
 def _read_item(fields: dict, account: str, received_at_us: int, source_ref: str | None) -> Interaction:
     if "origin" not in fields and "msgtime" in fields:
         return _read_archived(fields, received_at_us)
+    if "external_contact" in fields or ("msgid" not in fields and "unionid" in fields):
+        return _read_contact(fields, received_at_us)
     spoke = _who_spoke(fields)
     message_type = required_ident(fields, "msgtype")
     body = nested(fields, message_type)
@@ -126,6 +129,7 @@ def _item_event(fields: dict, body: dict, received_at_us: int) -> Interaction:
         outcome="revoked" if event == "user_recall_msg" else event,
         agent_id=ident(body, "new_servicer_userid") or ident(body, "servicer_userid"),
         external_userid=ident(body, "external_userid"),
+        unionid=ident(fields, "unionid"),
         attributes=attributes(
             {
                 "open_kfid": ident(body, "open_kfid"),
@@ -135,6 +139,25 @@ def _item_event(fields: dict, body: dict, received_at_us: int) -> Interaction:
                 "change_type": ident(body, "change_type"),
             }
         ),
+    )
+
+
+def _read_contact(fields: dict, received_at_us: int) -> Interaction:
+    """What externalcontact/get or kf/customer/batchget says of a contact; the same answer again is a duplicate.
+
+    The answer has no time of its own: it holds when the puller asked (`fetched_at`), else when it was received.
+    """
+    contact = nested(fields, "external_contact") or fields
+    external_userid, unionid = required_ident(contact, "external_userid"), ident(contact, "unionid")
+    asked = fields.get("fetched_at")
+    return Interaction(
+        source_message_id=event_key(external_userid, 0, f"contact\n{unionid}"),
+        kind="record",
+        sender_role="customer",
+        occurred_at_us=received_at_us if asked is None else occurred_at_us(asked, "fetched_at", received_at_us),
+        outcome="contact",
+        unionid=unionid,
+        external_userid=external_userid,
     )
 
 
@@ -160,6 +183,7 @@ def _read_archived(fields: dict, received_at_us: int) -> Interaction:
         outcome="revoked" if action == "recall" else None,
         agent_id=None if external else sender,
         external_userid=customer,
+        unionid=ident(fields, "unionid"),
         media=_media(body, message_type) if message_type in _MEDIA_TYPE else None,
         attributes=attributes({"type": message_type, "recalled_msgid": ident(body, "pre_msgid")}),
     )

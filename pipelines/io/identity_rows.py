@@ -22,6 +22,8 @@ TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "identity.current_links": (("customer_id",),),
     "identity.reviews": (("review_status", "proposed_at"),),
     "identity.outbox": (),
+    "identity.matched": (),
+    "identity.revisions": (),
 }
 CLAIM_COLUMNS = {"record_seq": pl.Int64} | COLUMNS
 _AT_ONCE = 1_000
@@ -177,6 +179,16 @@ def records_of_customer(connection: Connection, customer_id: str) -> list[str]:
     """The customer's source records, oldest first; empty where there is no such customer."""
     query = text("SELECT record_key FROM identity_members WHERE customer_id = :c ORDER BY record_seq")
     return list(connection.execute(query, {"c": customer_id}).scalars())
+
+
+_RECORDS = text("SELECT customer_id, record_key FROM identity_members WHERE customer_id IN :wanted").bindparams(
+    bindparam("wanted", expanding=True)
+)
+
+
+def records_of_customers(connection: Connection, customers: Sequence[str]) -> list[tuple[str, str]]:
+    """(customer_id, record_key) of all source records of these customers."""
+    return [tuple(row) for part in chunks(customers) for row in connection.execute(_RECORDS, {"wanted": part})]
 
 
 def links_of_tokens(connection: Connection, tokens: Sequence[str]) -> dict[str, list[Link]]:

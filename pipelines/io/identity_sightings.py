@@ -1,4 +1,4 @@
-"""From the clean topics into the identity state: which identifiers messages carry together.
+"""From the clean topics into the identity state: identifiers that messages carry together, records of the CRM.
 
 The parts of a `pipelines.io.tiering.TableStream`: a converter that keeps only what says something new, and a store that
 takes evidence in and moves its positions as one transaction.
@@ -18,6 +18,7 @@ from confluent_kafka import Message
 from sqlalchemy import Connection, Engine
 
 from pipelines.identity.evidence import TOKEN_COLUMNS, of_messages, set_key
+from pipelines.identity.register_records import KINDS, of_records
 from pipelines.io.committed_log import Source
 from pipelines.io.delta import Move
 from pipelines.io.identity_store import Author, IdentityStore
@@ -27,19 +28,25 @@ from pipelines.io.records import Rows
 log = logging.getLogger(__name__)
 
 NAME = "identity_claims"
-_AUTHOR = Author("policy:identity", "identifiers seen together in messages")
+_AUTHOR = Author("policy:identity", "identifiers seen together in messages, orders and CRM records")
 _MANY = b'_token":"'
+MESSAGES, RECORDS, ORDERS = ("interactions.clean", "feedback.clean"), "customers.clean", "orders.clean"
+_OF_RECORDS = [
+    ("record_key", pa.string()), ("crm_status", pa.string()), ("phone_verified", pa.bool_()),
+    ("updated_at", pa.int64()), ("source_revision", pa.int64()), ("attempt", pa.int64()),
+]  # fmt: skip
 SCHEMA = pa.schema(
-    [("channel", pa.string()), ("sender_role", pa.string()), ("occurred_at", pa.int64())]
-    + [(name, pa.string()) for name in TOKEN_COLUMNS]
+    [("channel", pa.string()), ("sender_role", pa.string()), ("occurred_at", pa.int64()), *_OF_RECORDS]
+    + [(name, pa.string()) for name in dict.fromkeys((*TOKEN_COLUMNS, *KINDS))]
 )
 
 
 class SightingConverter:
-    """Messages that carry two identifiers or more, unless the same ones were told lately.
+    """Messages and orders that carry two identifiers or more, unless the same ones were told lately, and CRM records.
 
-    A set is told on its first two sightings (a typed identifier wants a second one), then once in
-    `told_again_after_s`. After a failure it is told anew: `sources_are` forgets.
+    An order is its customer's, whoever typed it in; a CRM record is told whole, whatever it carries. A set is told on
+    its first two sightings (a typed identifier wants a second one), then once in `told_again_after_s`. After a failure
+    it is told anew: `sources_are` forgets.
     """
 
     def __init__(self, policy: Mapping[str, Any], clock: Callable[[], float] = time.monotonic):
@@ -54,13 +61,21 @@ class SightingConverter:
         """Rows of SCHEMA. What cannot be read is the tiering service's to keep, from the same topic."""
         fresh, now_s = [], self._clock()
         for message in messages:
-            value = message.value()
-            if value is None or value.count(_MANY) < 2:  # 9 of 10 messages end here, unparsed: 0.1 us each
+            value, topic = message.value(), message.topic()
+            if value is None or (
+                topic != RECORDS and value.count(_MANY) < 2
+            ):  # 9 of 10 messages end here, unparsed: 0.1 us each
                 continue
             try:
                 record = orjson.loads(value)
             except orjson.JSONDecodeError:
                 continue
+            if topic == RECORDS:
+                fresh.append(record)
+                continue
+            if topic == ORDERS:
+                record = {name: record.get(name) for name in ("channel", "occurred_at", *TOKEN_COLUMNS)}
+                record["sender_role"] = "customer"
             if record.get("sender_role") == "customer" and self._is_news(record, now_s):
                 fresh.append(record)
         columns = [pa.array([record.get(f.name) for record in fresh], f.type) for f in SCHEMA]
@@ -105,12 +120,18 @@ class SightingStore:
 
     def append(self, rows: pa.Table, moves: Mapping[str, Move]) -> int:
         """Take the evidence of `rows` in and move the positions. Raises LostRace where another service moved them."""
-        evidence = of_messages(pl.from_arrow(rows), self._policy["resolution"])
+        resolution, told = self._policy["resolution"], pl.from_arrow(rows)
+        is_record = pl.col("record_key").is_not_null()
+        records = of_records(told.filter(is_record), resolution)
+        # The records first: of two that come together the CRM's names the customer.
+        evidence = pl.concat([records.claims, of_messages(told.filter(~is_record), resolution)])
 
         def move(connection: Connection) -> None:
             self._positions.move(connection, moves)
 
-        outcome = self._store.learn(evidence, at_us=int(self._clock() * 1e6), author=_AUTHOR, beside=move)
+        outcome = self._store.learn(
+            evidence, at_us=int(self._clock() * 1e6), author=_AUTHOR, revisions=records.revisions, beside=move
+        )
         if outcome.changes.links:
             self._store.drain(self._publish)
             log.info(

@@ -17,7 +17,9 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 
 from pipelines.identity.changes import Changes, changes, link_records, map_record
+from pipelines.identity.register_records import Revision
 from pipelines.identity.resolve import Conflict, Decision, resolve
+from pipelines.io import identity_revisions
 from pipelines.io import identity_rows as rows
 from pipelines.io import identity_writes as writes
 from pipelines.io.identity_lock import alone
@@ -63,6 +65,7 @@ class IdentityStore:
         at_us: int,
         author: Author,
         complete: str | None = None,
+        revisions: Mapping[str, Revision] | None = None,
         beside: Callable[[Connection], None] = lambda connection: None,
         before_commit: Callable[[frozenset[str]], None] = lambda tokens: None,
         dry_run: bool = False,
@@ -72,15 +75,23 @@ class IdentityStore:
         `before_commit` gets the tokens of new and changed claims; where it fails nothing is taken in.
 
         A record of a register (policy `one_record_per_source`) is told whole: what it held and is not told any more
-        ends at `at_us`; with `complete` so does all of that source's records that are not in `evidence`.
+        ends; with `complete` so does all of that source's records that are not in `evidence`. It ends at `at_us`, or
+        where `revisions` (record_key → what was told of it) says when; a record that was told later is left as it is.
         """
         registers = self._policy["resolution"]["one_record_per_source"]
         with alone(self._engine, dry_run=dry_run) as connection:
             beside(connection)
-            known = rows.claims_of_records(connection, evidence["record_key"].unique().to_list())
+            told = revisions or {}
+            if stale := identity_revisions.told_later(connection, told):
+                evidence = evidence.filter(~pl.col("record_key").is_in(list(stale)))
+                told = {record: revision for record, revision in told.items() if record not in stale}
+            known = rows.claims_of_records(connection, sorted({*evidence["record_key"], *told}))
             if complete is not None:
                 known = pl.concat([known, rows.claims_of_source(connection, complete)]).unique(["record_key", "token"])
-            changed = writes.merged(evidence, known, registers=registers, at_us=at_us)
+                told = {complete: Revision(at_us, at_us, 0)}
+            ended_at = {record: revision.first_at for record, revision in told.items()}
+            changed = writes.merged(evidence, known, registers=registers, at_us=at_us, ended_at=ended_at)
+            identity_revisions.write(connection, told)
             outcome = Outcome(changed.height, frozenset(changed["token"]))
             if changed.height:
                 writes.write_claims(connection, changed)
@@ -96,9 +107,23 @@ class IdentityStore:
         self, decisions: Sequence[Decision], *, at_us: int, author: Author, dry_run: bool = False
     ) -> Outcome:  # fmt: skip
         """Take a person's word on pairs of records and resolve what it touches; `dry_run` changes nothing."""
+        return self.decide_by(lambda connection: decisions, at_us=at_us, author=author, dry_run=dry_run)
+
+    def decide_by(
+        self,
+        choose: Callable[[Connection], Sequence[Decision]],
+        *,
+        at_us: int,
+        author: Author,
+        dry_run: bool = False,
+    ) -> Outcome:
+        """`decide` what `choose` says when nobody else changes the identities any more; it may read and write."""
         outcome = Outcome()
-        records = pl.Series(sorted({key for d in decisions for key in d[1:]}), dtype=pl.String)
         with alone(self._engine, dry_run=dry_run) as connection:
+            decisions = choose(connection)
+            if not decisions:
+                return outcome
+            records = pl.Series(sorted({key for d in decisions for key in d[1:]}), dtype=pl.String)
             writes.write_decisions(connection, decisions, author.actor, author.reason, at_us)
             writes.close_reviews(connection, decisions, author.actor, author.reason, at_us)
             self._resolve(connection, records, pl.Series([], dtype=pl.String), {}, outcome, at_us, author)

@@ -16,11 +16,18 @@ from pipelines.io.identity_rows import CLAIM_COLUMNS, chunks, instant
 _KEY = ["record_key", "token"]
 
 
-def merged(evidence: pl.DataFrame, known: pl.DataFrame, *, registers: Sequence[str], at_us: int) -> pl.DataFrame:
+def merged(
+    evidence: pl.DataFrame,
+    known: pl.DataFrame,
+    *,
+    registers: Sequence[str],
+    at_us: int,
+    ended_at: Mapping[str, int] | None = None,
+) -> pl.DataFrame:
     """The claims that `evidence` makes new or different beside the `known` ones, columns as CLAIM_COLUMNS.
 
     A message's evidence adds to what is known; a register's record replaces it, and what it held and no longer tells
-    ends at `at_us`. `record_seq` is NULL for records not known yet.
+    ends at `at_us`, or when `ended_at` says for that record. `record_seq` is NULL for records not known yet.
 
     >>> held = {"record_key": "crm/1", "source": "crm", "attested": True, "first_seen_at": 5, "sightings": 1}
     >>> known = pl.DataFrame([held | {"record_seq": 1, "token": t, "token_type": "phone"} for t in ("ph1_a", "ph1_b")],
@@ -49,7 +56,11 @@ def merged(evidence: pl.DataFrame, known: pl.DataFrame, *, registers: Sequence[s
     ended = (
         known.filter(register & pl.col("last_seen_at").is_null())
         .join(evidence.select(_KEY), on=_KEY, how="anti")
-        .with_columns(pl.lit(at_us, pl.Int64).alias("last_seen_at"))
+        .with_columns(
+            pl.col("record_key")
+            .replace_strict(ended_at or {}, default=at_us, return_dtype=pl.Int64)
+            .alias("last_seen_at")
+        )
     )
     return pl.concat([part.select(list(CLAIM_COLUMNS)) for part in (changed, ended)])
 
@@ -65,7 +76,7 @@ def write_claims(connection: Connection, changed: pl.DataFrame) -> None:
     names = list(CLAIM_COLUMNS)
     values = numbered.with_columns(pl.col("first_seen_at", "last_seen_at").cast(pl.Datetime("us"))).select(names)
     update = ", ".join(f"{name} = VALUES({name})" for name in names if name not in _KEY)
-    _insert(connection, "identity_claims", names, values.rows(), f" ON DUPLICATE KEY UPDATE {update}")
+    insert(connection, "identity_claims", names, values.rows(), f" ON DUPLICATE KEY UPDATE {update}")
 
 
 def _numbered(connection: Connection, changed: pl.DataFrame) -> pl.DataFrame:
@@ -75,7 +86,7 @@ def _numbered(connection: Connection, changed: pl.DataFrame) -> pl.DataFrame:
     # An erasure takes claims by identifier and members by customer: of a record that was nobody's the member stays, and
     # the same identifiers may be seen together again.
     again = " ON DUPLICATE KEY UPDATE record_seq = VALUES(record_seq), customer_id = NULL"
-    _insert(connection, "identity_members", ["record_key", "record_seq"], seqs.rows(), again)
+    insert(connection, "identity_members", ["record_key", "record_seq"], seqs.rows(), again)
     found = changed.join(seqs, on="record_key", how="left", maintain_order="left")
     return found.with_columns(pl.coalesce("record_seq", "new_seq").alias("record_seq")).drop("new_seq")
 
@@ -87,7 +98,7 @@ def write_decisions(
     names = ["record_key", "other_record_key", "decision", "actor", "reason", "recorded_at"]
     values = [(*sorted(d[1:]), d.decision, actor, reason, instant(at_us)) for d in decisions]
     update = ", ".join(f"{name} = VALUES({name})" for name in names[2:])
-    _insert(connection, "identity_decisions", names, values, f" ON DUPLICATE KEY UPDATE {update}")
+    insert(connection, "identity_decisions", names, values, f" ON DUPLICATE KEY UPDATE {update}")
 
 
 def write_links(connection: Connection, links: Mapping[str, Sequence[Link]], rule_version: str, at_us: int) -> None:
@@ -101,7 +112,7 @@ def write_links(connection: Connection, links: Mapping[str, Sequence[Link]], rul
          rule_version, instant(at_us))
         for of_token in links.values() for link in of_token
     ]  # fmt: skip
-    _insert(connection, "identity_current_links", names, values)
+    insert(connection, "identity_current_links", names, values)
 
 
 def write_members(connection: Connection, members: Mapping[str, str | None]) -> None:
@@ -124,7 +135,7 @@ def propose(connection: Connection, conflicts: Sequence[Conflict], rule_version:
     pairs = pairs_to_look_at(conflicts)
     names = ["record_key", "other_record_key", "review_origin", "token", "rule_version", "review_status", "proposed_at"]
     values = [(*pair, c.guard, c.token, rule_version, "open", instant(at_us)) for pair, c in pairs.items()]
-    _insert(connection, "identity_reviews", names, values, " ON DUPLICATE KEY UPDATE token = token")
+    insert(connection, "identity_reviews", names, values, " ON DUPLICATE KEY UPDATE token = token")
     return len(values)
 
 
@@ -148,7 +159,7 @@ def write_outbox(connection: Connection, records: Sequence[tuple[str, str, bytes
     """Records on their way out, in this order."""
     last = connection.execute(text("SELECT COALESCE(MAX(outbox_id), 0) FROM identity_outbox")).scalar_one()
     values = [(last + n, topic, key, value) for n, (topic, key, value) in enumerate(records, start=1)]
-    _insert(connection, "identity_outbox", ["outbox_id", "outbox_topic", "outbox_key", "outbox_value"], values)
+    insert(connection, "identity_outbox", ["outbox_id", "outbox_topic", "outbox_key", "outbox_value"], values)
 
 
 def outbox(connection: Connection, *, at_once: int = 10_000) -> list[tuple[int, str, str, bytes | None]]:
@@ -163,7 +174,7 @@ def forget_outbox(connection: Connection, up_to: int) -> None:
     connection.execute(text("DELETE FROM identity_outbox WHERE outbox_id <= :n"), {"n": up_to})
 
 
-def _insert(connection: Connection, table: str, names: Sequence[str], values: Sequence[tuple], after: str = "") -> None:
+def insert(connection: Connection, table: str, names: Sequence[str], values: Sequence[tuple], after: str = "") -> None:
     """Many rows by one statement each thousand; names of tables and columns are ours, values go as parameters."""
     if values:
         marks = ", ".join(["%s"] * len(names))

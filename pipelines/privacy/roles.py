@@ -179,6 +179,23 @@ def check_open_bytes(role: str, reason: str, *, policy: Mapping[str, Any]) -> No
         raise NotAllowed(f"{role} may not see kept bytes in the clear; {', '.join(policy['open_bytes'])} may")
 
 
+def check_compare(role: str, reason: str, *, policy: Mapping[str, Any]) -> None:
+    """Nothing when `role` may have values opened in memory to compare records for this reason, else NotAllowed.
+
+    Raises UnknownRole.
+
+    >>> from pipelines import contracts
+    >>> check_compare("agent", "nightly matching", policy=contracts.policy("roles"))
+    Traceback (most recent call last):
+    ...
+    pipelines.privacy.roles.NotAllowed: agent may not have records compared; data_engineer, privacy_officer may
+    """
+    _check(role, policy)
+    _check_reason(reason, policy)
+    if role not in policy["compare_in_memory"]:
+        raise NotAllowed(f"{role} may not have records compared; {', '.join(policy['compare_in_memory'])} may")
+
+
 def _check(role: str, policy: Mapping[str, Any]) -> None:
     treatment(role, FACT, policy)
 

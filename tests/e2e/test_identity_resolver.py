@@ -26,15 +26,15 @@ def token(kind: str) -> str:
     return f"{kind}1_{uuid.uuid4().hex}"
 
 
-def say(stack, **record) -> None:
-    """A clean record of a customer on the topic that the resolver reads; raw coordinates of its own, others read it."""
+def say(stack, topic: str = "interactions.clean", **record) -> None:
+    """A clean record on a topic that the resolver reads; raw coordinates of its own, others read it."""
     at_us = 1_767_225_600_000_000
     value = {
         "raw_topic": f"raw.test_{uuid.uuid4().hex}", "raw_partition": 0, "raw_offset": 0, "event_id": uuid.uuid4().hex,
         "channel": "mini_program", "kind": "message", "sender_role": "customer",
         "occurred_at": at_us, "received_at": at_us, "processed_at": at_us,
     } | record  # fmt: skip
-    publish(stack.bootstrap, "interactions.clean", [("k", orjson.dumps(value))])
+    publish(stack.bootstrap, topic, [("k", orjson.dumps(value))])
 
 
 @pytest.fixture
@@ -66,6 +66,22 @@ def test_identifiers_of_one_message_become_one_customer_once(stack, engine, star
     assert first.claims["sightings"].to_list() == [1, 1]
     assert start("--once").wait(DEADLINE_S) == 0  # what was read is not read again
     assert card(engine, openid).claims["sightings"].to_list() == [1, 1]
+
+
+def test_a_crm_record_an_order_and_a_message_are_one_customer(stack, engine, start):
+    phone, member, openid, lost = token("ph"), token("mb"), token("op"), token("em")
+    record = {"channel": "crm", "record_key": f"crm/{uuid.uuid4().hex[:24]}", "crm_status": "active", "region": "上海"}
+    held = {"phone_token": phone, "phone_verified": True, "member_token": member}
+    say(stack, "customers.clean", **record, **held, email_token=lost, updated_at=5)
+    say(stack, "customers.clean", **record, **held, updated_at=9)
+    order = {"order_id": uuid.uuid4().hex, "order_status": "paid", "ordered_at": 5, "updated_at": 5, "currency": "CNY"}
+    order |= {"amount_minor": 1, "refunded_minor": 0}
+    say(stack, "orders.clean", channel="orders", member_token=member, openid_token=openid, **order)
+    assert start("--once").wait(DEADLINE_S) == 0
+    found = card(engine, openid)
+    assert found.customer_id == "c_" + record["record_key"].removeprefix("crm/")
+    until = {link.token: link.valid_to_at for link in found.links}
+    assert until == {phone: None, member: None, openid: None, lost: 9}
 
 
 def test_a_running_worker_knows_within_ten_seconds(stack, engine, start):

@@ -11,6 +11,7 @@ import pytest
 from pipelines import contracts
 from pipelines.identity.changes import links_of
 from pipelines.identity.evidence import customer_id_of
+from pipelines.identity.register_records import Revision
 from pipelines.identity.resolve import Decision, resolve
 from pipelines.io import identity_reads as reads
 from pipelines.io import identity_rows as rows
@@ -143,6 +144,28 @@ def test_what_the_crm_no_longer_says_ends(engine):
     assert found["u2"] == [("c_02", 0, 50, "attested")]  # the customer is not in the file any more
     out = told(store)
     assert [value for topic, key, value in out if topic == MAP_TOPIC and key == "p1"][-1] is None
+
+
+def test_a_revision_of_the_crm_replaces_and_one_that_comes_late_changes_nothing(engine):
+    store = IdentityStore(engine, POLICY)
+
+    def says(updated_at: int, *records: tuple) -> int:
+        told = {record: Revision(updated_at, updated_at, 0) for record, _ in records}
+        held = evidence(*[(record, tokens) for record, tokens in records if tokens])
+        return store.learn(held, at_us=900, author=AUTHOR, revisions=told).claims_changed
+
+    says(10, ("crm/01", "u1 p1"), ("crm/02", "u2"))
+    assert says(30, ("crm/01", "u1 p2")) == 2
+    assert says(20, ("crm/01", "u1 p3")) == 0  # older than what is known
+    assert says(30, ("crm/01", "u1 p2")) == 0  # the same again, after a restart
+    found = links(engine)
+    assert (found["p1"], found["p2"]) == ([("c_01", 0, 30, "attested")], [("c_01", 0, None, "attested")])
+    assert says(40, ("crm/02", "")) == 1  # deleted
+    assert links(engine)["u2"] == [("c_02", 0, 40, "attested")]
+    store.learn(evidence(("crm/01", "u1 p4")), at_us=50, author=AUTHOR, complete="crm")  # a file of the whole CRM
+    assert says(45, ("crm/01", "u1 p2"), ("crm/02", "u2")) == 0  # from before the file
+    assert says(60, ("crm/02", "u2")) == 1
+    assert [stretch[2] for of in ("p2", "p4", "u2") for stretch in links(engine)[of]] == [50, None, None]
 
 
 def test_what_was_committed_goes_out_after_a_crash(engine):

@@ -95,3 +95,22 @@ def test_callback_of_a_new_contact(parse, shows):
 )
 def test_reject(parse, change, rule):
     assert parse("wecom", ITEM | change).rule == rule
+
+
+@pytest.mark.parametrize(
+    ("answer", "unionid", "at_us"),
+    [
+        # externalcontact/get: the contact stands inside
+        ({"errcode": 0, "external_contact": {"external_userid": "wm1", "name": "李雷", "unionid": "oU1"}}, "oU1", None),
+        # kf/customer/batchget: one of its customer_list, with the time at which the puller asked
+        ({"external_userid": "wm1", "nickname": "李雷", "unionid": "oU1", "fetched_at": 1767916800}, "oU1", EIGHT_US),
+        # a contact who has no WeChat account of ours yet
+        ({"external_contact": {"external_userid": "wm1", "name": "李雷"}}, None, None),
+    ],
+)
+def test_what_the_platform_says_of_a_contact(parse, shows, answer, unionid, at_us):
+    found = parse("wecom", answer)
+    shows(found, kind="record", sender_role="customer", external_userid="wm1", unionid=unionid, outcome="contact")
+    assert at_us in (None, found.occurred_at_us)
+    assert found.source_message_id == parse("wecom", answer | {"errcode": 1}).source_message_id  # a duplicate
+    assert "李雷" not in repr(found)

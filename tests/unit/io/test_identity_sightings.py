@@ -14,6 +14,10 @@ def message(**record) -> Message:
     return Message(orjson.dumps({"channel": "app", "sender_role": "customer", "occurred_at": 5} | record))
 
 
+def message_of(topic: str, **record) -> Message:
+    return Message(orjson.dumps({"occurred_at": 5} | record), topic=topic)
+
+
 def told(converter: SightingConverter, *messages: Message) -> list:
     return converter.rows(messages).table["member_token"].to_pylist()
 
@@ -57,3 +61,20 @@ def test_memory_is_bounded_and_forgetting_costs_one_more_telling():
     converter = SightingConverter(POLICY, clock=lambda: 0.0)
     sets = [message(member_token=f"mb1_{n}", user_handle_token="uh1_b") for n in range(4)]
     assert told(converter, *sets, *sets[:1] * 3) == ["mb1_0", "mb1_1", "mb1_2", "mb1_3", "mb1_0", "mb1_0"]
+
+
+def test_orders_are_sightings_of_their_customer_and_crm_records_are_told_whole():
+    order = {"channel": "orders", "member_token": "mb1_a", "openid_token": "op1_b", "updated_at": 7}
+    record = {
+        "channel": "crm",
+        "record_key": "crm/1",
+        "crm_status": "deleted",
+        "updated_at": 9,
+        "phone_verified": False,
+    }
+    found = SightingConverter(POLICY, clock=lambda: 0.0).rows(
+        [message_of("orders.clean", **order), *[message_of("customers.clean", **record)] * 3]
+    )  # a record without identifiers is told as well, and each time: it replaces what was said
+    rows = [{name: value for name, value in row.items() if value is not None} for row in found.table.to_pylist()]
+    sighting = {name: order[name] for name in ("channel", "member_token", "openid_token")}
+    assert rows == [sighting | {"sender_role": "customer", "occurred_at": 5}, *[record | {"occurred_at": 5}] * 3]
