@@ -46,7 +46,7 @@ def train(features: pl.DataFrame, policy: Mapping[str, Any], default: Model | No
         linker = _linker(
             connection,
             features,
-            _settings(policy, None, _told(features, policy), blocking=["l.row = r.row"], prior=1e-4),
+            _settings(policy, None, compared_columns(features, policy), blocking=["l.row = r.row"], prior=1e-4),
         )
         linker.training.estimate_probability_two_random_records_match(
             [block_on(*rule) for rule in rules["surely_one_person"]], recall=rules["surely_one_person_recall"]
@@ -93,18 +93,18 @@ def compare(
     Returns:
         ``row_l``, ``row_r``, ``match_weight`` (bits), and per comparison the name of its level.
     """
-    told = _told(features, policy)
+    told = compared_columns(features, policy)
     with duckdb_in_memory() as connection:
         linker = _linker(connection, features, _settings(policy, model, told, blocking=blocking, prior=prior))
         found = linker.inference.predict(threshold_match_probability=above or None)
         gammas = ", ".join(f"gamma_{c}" for c in told)
         query = f"SELECT row_l, row_r, match_weight, {gammas} FROM {found.physical_name}"  # noqa: S608
         table = pl.from_arrow(connection.sql(query).to_arrow_table())
-    said = [_level_name(c, policy) if c in told else pl.lit("missing").alias(c) for c in policy["comparisons"]]
+    said = [level_name(c, policy) if c in told else pl.lit("missing").alias(c) for c in policy["comparisons"]]
     return table.select("row_l", "row_r", "match_weight", *said)
 
 
-def _told(features: pl.DataFrame, policy: Mapping[str, Any]) -> list[str]:
+def compared_columns(features: pl.DataFrame, policy: Mapping[str, Any]) -> list[str]:
     """The comparisons that have anything to compare: what nobody told would only be parsed and evaluated."""
     columns = {"area": ["locality", "postcode"]}
     return [
@@ -133,10 +133,15 @@ def duckdb_in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _level_name(column: str, policy: Mapping[str, Any]) -> pl.Expr:
-    """Splink counts levels from the last one, 0, up; -1 is missing."""
+def level_codes(column: str, policy: Mapping[str, Any]) -> list[int]:
+    """The number of each level in the order of `levels`: Splink counts from the last one, 0, up; -1 is missing."""
+    return [-1, *range(len(levels(column, policy)) - 2, -1, -1)]
+
+
+def level_name(column: str, policy: Mapping[str, Any]) -> pl.Expr:
+    """The name of a level from its number in ``gamma_<column>``."""
     names = [name for name, _ in levels(column, policy)]
-    codes = [-1, *range(len(names) - 2, -1, -1)]
+    codes = level_codes(column, policy)
     return pl.col(f"gamma_{column}").replace_strict(codes, names, return_dtype=pl.String).alias(column)
 
 

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines.identity.match_model import Model, bits, compare, prior
+from pipelines.identity.match_pairs import compare_new
 from pipelines.identity.match_profiles import KEY_PREFIX
 
 PAIRS = {
@@ -91,11 +92,12 @@ def _pairs(
         return pl.DataFrame(schema=PAIRS)
     keys = list(_limits(policy))
     people = features.drop(keys).with_row_index("row").with_columns(keys=_listed(features.select(keys)))
-    # New records come first and Splink pairs each record with later ones, so a pair with a new one begins with it.
-    rule = "l.keys = r.keys" + (" AND l.is_new" if only_new else "")
-    blocking = [{"blocking_rule": rule, "arrays_to_explode": ["keys"], "sql_dialect": "duckdb"}]
     share, above = prior(model, population), policy["thresholds"]["review_above"]
-    pairs = compare(people, model, policy, blocking=blocking, prior=share, above=above)
+    if only_new:  # they come first, and each record is paired with later ones: a pair with a new one begins with it
+        pairs = compare_new(people, model, policy, prior=share, above=above)
+    else:
+        blocking = [{"blocking_rule": "l.keys = r.keys", "arrays_to_explode": ["keys"], "sql_dialect": "duckdb"}]
+        pairs = compare(people, model, policy, blocking=blocking, prior=share, above=above)
     excess = _household_excess(pairs, model, policy, math.log2(share / (1 - share)))
     weight = pl.col("match_weight") - excess
     ends = [features["record_id"].gather(pairs[row]).alias(row) for row in ("row_l", "row_r")]
