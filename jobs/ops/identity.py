@@ -14,10 +14,10 @@ from rich.table import Table
 
 from infra.stack.settings import Settings
 from jobs.ops import identity_cards as cards
-from jobs.ops import identity_match
+from jobs.ops import identity_match, identity_resolve
 from pipelines import contracts
 from pipelines.identity.cardinality import report
-from pipelines.identity.crm_import import SOURCE, CrmEvidence, crm_evidence, read_rows
+from pipelines.identity.crm_import import SOURCE, CrmEvidence, crm_evidence, read_rows, refuse_shrinking
 from pipelines.identity.resolve import Decision
 from pipelines.io import identity_reads as reads
 from pipelines.io.identity_store import Author, IdentityStore, Outcome
@@ -35,20 +35,25 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change,
 
 
 app.command(name="match")(identity_match.command)
+app.command(name="resolve")(identity_resolve.command)
 
 
 @app.command()
 def load(
     crm_file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CRM export, CSV.")],
     dry_run: DryRun = False,
+    allow_shrink: Annotated[
+        bool, typer.Option("--allow-shrink", help="Also where many customers are not in the file any more.")
+    ] = False,
 ) -> None:
     """Take a CRM file as evidence: verified phones, unionids, member numbers, e-mails, national IDs.
 
     The file is the whole CRM: what a customer held before and the file no longer says ends now. The running cleaning
-    job joins by the new map within seconds. Loading the same file again changes nothing.
+    job joins by the new map within seconds. Loading the same file again changes nothing. A file that lacks many of the
+    customers known so far is refused: it may be cut short.
     """
     settings = Settings.load()
-    told, outcome = load_file(settings, crm_file, now_us=now_us(), dry_run=dry_run)
+    told, outcome = load_file(settings, crm_file, now_us=now_us(), dry_run=dry_run, allow_shrink=allow_shrink)
     show_load(told, outcome, dry_run=dry_run)
 
 
@@ -158,9 +163,9 @@ def decide(
 
 
 def load_file(
-    settings: Settings, crm_file: Path, *, now_us: int, dry_run: bool = False
+    settings: Settings, crm_file: Path, *, now_us: int, dry_run: bool = False, allow_shrink: bool = False
 ) -> tuple[CrmEvidence, Outcome]:  # fmt: skip
-    """Read, take in, send out; the vault entries first, so that no link lacks its value."""
+    """Read, take in, send out; the vault entries first, so that no link lacks its value. Raises CrmFileShrinks."""
     key, policy = MasterKey.load(settings), contracts.policy("identity")
     vault = VaultWriter(key)
     tokeniser = Tokeniser(key, placeholders=policy["placeholders"], on_new=vault.add)
@@ -173,9 +178,11 @@ def load_file(
         entries = [(token, entry.encode()) for token, entry in vault.drain() if token in tokens]
         publish(settings.bootstrap, VAULT_TOPIC, entries)
 
+    bounds = {"most_share": 1.0, "always": 0} if allow_shrink else policy["crm_file"]["may_end"]
     outcome = store.learn(
-        told.claims, at_us=now_us, author=author, complete=SOURCE, before_commit=keep_values, dry_run=dry_run
-    )
+        told.claims, at_us=now_us, author=author, complete=SOURCE, before_commit=keep_values, dry_run=dry_run,
+        check=lambda known: refuse_shrinking(known, told.claims, **bounds),
+    )  # fmt: skip
     if not dry_run:
         store.drain(partial(publish, settings.bootstrap))
     return told, outcome

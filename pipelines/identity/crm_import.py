@@ -32,6 +32,10 @@ class CrmFileError(ValueError):
     """The file is no CRM export; the message names the line or the missing column."""
 
 
+class CrmFileShrinks(CrmFileError):
+    """Many customers known so far are not in the file; the message says how many, and what to do."""
+
+
 @dataclass
 class CrmEvidence:
     """What a file says (`claims`: see `pipelines.identity.evidence`), and what was left out and why."""
@@ -117,3 +121,22 @@ def crm_evidence(
     place = {record: n for n, record in reversed(list(enumerate(keys)))}
     result.claims = frame(sorted(claims.values(), key=lambda claim: place[claim["record_key"]]))
     return result
+
+
+def refuse_shrinking(known: pl.DataFrame, claims: pl.DataFrame, *, most_share: float, always: int) -> None:
+    """Nothing where a file may end what it does not say: `always` so many customers, else `most_share` of the CRM's.
+
+    Args:
+        known: claims as they stand; of those of the CRM that still hold, the records count.
+        claims: what the file says.
+
+    Raises:
+        CrmFileShrinks: it would end more.
+    """
+    holding = set(known.filter((pl.col("source") == SOURCE) & pl.col("last_seen_at").is_null())["record_key"])
+    ending = len(holding - set(claims["record_key"]))
+    if ending > max(always, most_share * len(holding)):
+        raise CrmFileShrinks(
+            f"{ending:,} of the CRM's {len(holding):,} customers are not in the file, and all their links would end. "
+            "Is it cut short? Export it anew; where they are really gone, load it with --allow-shrink. Nothing changed."
+        )

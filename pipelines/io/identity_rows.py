@@ -181,6 +181,17 @@ def records_of_customer(connection: Connection, customer_id: str) -> list[str]:
     return list(connection.execute(query, {"c": customer_id}).scalars())
 
 
+_IN_TURN = text(
+    "SELECT record_seq, record_key FROM identity_members WHERE record_seq > :n ORDER BY record_seq LIMIT :m"
+)
+
+
+def records_after(connection: Connection, seq: int, limit: int) -> tuple[list[str], int | None]:
+    """The next records in the order of their arrival, and the number of the last of them; None where there are none."""
+    found = connection.execute(_IN_TURN, {"n": seq, "m": limit}).all()
+    return [record for _, record in found], found[-1][0] if found else None
+
+
 _RECORDS = text("SELECT customer_id, record_key FROM identity_members WHERE customer_id IN :wanted").bindparams(
     bindparam("wanted", expanding=True)
 )

@@ -27,6 +27,7 @@ from pipelines.io.mariadb_positions import Positions
 
 log = logging.getLogger(__name__)
 
+_RECORDS_AT_ONCE = 2_000
 MAP_TOPIC, LINKS_TOPIC, EVENTS_TOPIC = "identity.map", "identity.links", "identity.events"
 
 
@@ -66,13 +67,15 @@ class IdentityStore:
         author: Author,
         complete: str | None = None,
         revisions: Mapping[str, Revision] | None = None,
+        check: Callable[[pl.DataFrame], None] = lambda known: None,
         beside: Callable[[Connection], None] = lambda connection: None,
         before_commit: Callable[[frozenset[str]], None] = lambda tokens: None,
         dry_run: bool = False,
     ) -> Outcome:
         """Take evidence in and resolve what it touches; `beside` joins the transaction, `dry_run` changes nothing.
 
-        `before_commit` gets the tokens of new and changed claims; where it fails nothing is taken in.
+        `check` gets the claims as they stand, `before_commit` the tokens of new and changed ones; where one of them
+        fails nothing is taken in.
 
         A record of a register (policy `one_record_per_source`) is told whole: what it held and is not told any more
         ends; with `complete` so does all of that source's records that are not in `evidence`. It ends at `at_us`, or
@@ -89,6 +92,7 @@ class IdentityStore:
             if complete is not None:
                 known = pl.concat([known, rows.claims_of_source(connection, complete)]).unique(["record_key", "token"])
                 told = {complete: Revision(at_us, at_us, 0)}
+            check(known)
             ended_at = {record: revision.first_at for record, revision in told.items()}
             changed = writes.merged(evidence, known, registers=registers, at_us=at_us, ended_at=ended_at)
             identity_revisions.write(connection, told)
@@ -128,6 +132,27 @@ class IdentityStore:
             writes.close_reviews(connection, decisions, author.actor, author.reason, at_us)
             self._resolve(connection, records, pl.Series([], dtype=pl.String), {}, outcome, at_us, author)
         return outcome
+
+    def resolve_again(self, *, clock: Callable[[], int], author: Author, dry_run: bool = False) -> Outcome:
+        """Resolve everybody by the policy as it is, some records a transaction; evidence and decisions stay.
+
+        `clock`: microseconds since the epoch.
+        """
+        whole, after = Outcome(), 0
+        while True:
+            with alone(self._engine, dry_run=dry_run) as connection:
+                records, after = rows.records_after(connection, after, _RECORDS_AT_ONCE)
+                part, none = Outcome(), pl.Series([], dtype=pl.String)
+                if not records:
+                    break
+                self._resolve(connection, pl.Series(records, dtype=pl.String), none, {}, part, clock(), author)
+            whole.records_looked_at += len(records)
+            whole.changes.links |= part.changes.links
+            whole.changes.members |= part.changes.members
+            # A dry run meets what reaches over several of its transactions in each of them.
+            told = {event[1:]: event for event in [*whole.changes.events, *part.changes.events]}
+            whole.changes.events = list(told.values())
+        return whole
 
     def _resolve(
         self,

@@ -49,10 +49,11 @@ class Crm:
         row |= {"record_key": f"crm/{name}", "crm_status": status, "updated_at": lake.AT.replace(minute=nth)}
         lake.write(self.stack.lake, "silver.customers", [row])
         lake.write(self.stack.lake, "identity.vault", [json.loads(entry) for _, entry in self._vault.drain()])
+        # In the form of tokens: what a merge sends out is read by the workers of other tests.
         told = [
             (tokens["name"], "person_name"),
-            (f"mb1_{name}", "member"),
-            *([(unionid, "unionid")] if unionid else []),
+            (f"mb1_{name * 32}", "member"),
+            *([(f"un1_{unionid * 32}", "unionid")] if unionid else []),
         ]
         claim = {"record_key": f"crm/{name}", "source": "crm", "attested": True, "first_seen_at": 5, "sightings": 1}
         self.store.learn(frame([claim | {"token": t, "token_type": k} for t, k in told]), at_us=nth, author=SOMEBODY)
@@ -138,8 +139,8 @@ def test_a_new_record_is_compared_with_all_and_nothing_else_is(crm, engine):
 
 
 def test_two_who_hold_what_a_person_has_one_of_wait_for_a_person(crm, engine):
-    crm.says("a", LILEI, unionid="un1_a")
-    crm.says("b", LILEI, unionid="un1_b")
+    crm.says("a", LILEI, unionid="a")
+    crm.says("b", LILEI, unionid="b")
     assert crm.matched().matched.demoted == {"two different: unionid": 1}
     assert (customers(engine), waiting(engine)) == (
         {"a": "a", "b": "b"}, [("crm/a", "crm/b", "two different: unionid")],

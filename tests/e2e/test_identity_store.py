@@ -15,6 +15,7 @@ from pipelines.identity.register_records import Revision
 from pipelines.identity.resolve import Decision, resolve
 from pipelines.io import identity_reads as reads
 from pipelines.io import identity_rows as rows
+from pipelines.io import identity_store
 from pipelines.io.identity_store import LINKS_TOPIC, MAP_TOPIC, Author, IdentityStore
 from tests.unit.identity.test_resolve import rows as evidence_rows
 
@@ -166,6 +167,23 @@ def test_a_revision_of_the_crm_replaces_and_one_that_comes_late_changes_nothing(
     assert says(45, ("crm/01", "u1 p2"), ("crm/02", "u2")) == 0  # from before the file
     assert says(60, ("crm/02", "u2")) == 1
     assert [stretch[2] for of in ("p2", "p4", "u2") for stretch in links(engine)[of]] == [50, None, None]
+
+
+@pytest.mark.parametrize("at_once", [2, 2_000])  # in several transactions, and in one
+def test_a_changed_policy_is_applied_to_everybody_when_asked(engine, monkeypatch, at_once):
+    monkeypatch.setattr(identity_store, "_RECORDS_AT_ONCE", at_once)
+    store = IdentityStore(engine, POLICY)
+    store.learn(evidence(("s/01", "o1 p1"), ("s/02", "o2 p1"), ("crm/03", "u3"), ("s/04", "o4 u3")), at_us=10,
+                author=AUTHOR)  # fmt: skip
+    assert {stretch[0] for stretch in links(engine)["p1"]} == {"c_01"}
+    told(store)
+    strict = IdentityStore(engine, POLICY | {"resolution": POLICY["resolution"] | {"max_holders": 1}})
+    seen = strict.resolve_again(clock=lambda: 20, author=AUTHOR, dry_run=True)
+    assert ([e.identity_event_type for e in seen.changes.events], told(store)) == (["split"], [])
+    done = strict.resolve_again(clock=lambda: 30, author=AUTHOR)
+    assert (done.records_looked_at, [e.other_customer_id for e in done.changes.events]) == (4, ["c_02"])
+    assert sorted({key for topic, key, _ in told(store) if topic == LINKS_TOPIC}) == ["o2", "p1"]
+    assert not strict.resolve_again(clock=lambda: 40, author=AUTHOR).changes.events  # the same again changes nothing
 
 
 def test_what_was_committed_goes_out_after_a_crash(engine):

@@ -4,7 +4,15 @@ import polars as pl
 import pytest
 
 from pipelines import contracts
-from pipelines.identity.crm_import import CrmFileError, crm_evidence, customer_id, read_rows, record_key
+from pipelines.identity.crm_import import (
+    CrmFileError,
+    CrmFileShrinks,
+    crm_evidence,
+    customer_id,
+    read_rows,
+    record_key,
+    refuse_shrinking,
+)
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.tokens import Tokeniser
 
@@ -87,3 +95,36 @@ def test_a_file_without_a_customer_is_no_crm(tmp_path):
     """The file counts as the whole CRM: a broken export of a header alone would end every link there is."""
     with pytest.raises(CrmFileError, match="no customer"):
         evidence_of(tmp_path, "")
+
+
+@pytest.mark.parametrize(
+    ("in_file", "allowed"),
+    [
+        (range(0, 200), True),
+        (range(10, 200), True),  # one in twenty
+        (range(11, 200), False),  # one more: 11 are not believed
+        (range(195, 900), False),  # new ones make up for nothing
+    ],
+)
+def test_a_file_that_was_cut_short_is_refused(in_file, allowed):
+    def held(numbers, *, ended=False, source="crm"):
+        rows = [(f"{source}/{n}", source, 5 if ended else None) for n in numbers]
+        schema = {"record_key": pl.String, "source": pl.String, "last_seen_at": pl.Int64}
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    # who left before, and what others say, does not count: neither as known nor as ending
+    known = pl.concat([held(range(200)), held(range(1000, 9000), ended=True), held(range(5000), source="app")])
+    told = held(in_file)
+    if allowed:
+        refuse_shrinking(known, told, most_share=0.05, always=3)
+        return
+    with pytest.raises(CrmFileShrinks, match="of the CRM's 200 customers are not in the file"):
+        refuse_shrinking(known, told, most_share=0.05, always=3)
+
+
+def test_a_few_may_always_leave():
+    known = pl.DataFrame({"record_key": ["crm/1", "crm/2"], "source": ["crm"] * 2, "last_seen_at": [None, None]},
+                         schema_overrides={"last_seen_at": pl.Int64})  # fmt: skip
+    refuse_shrinking(known, known[:0], most_share=0.05, always=2)
+    with pytest.raises(CrmFileShrinks):
+        refuse_shrinking(known, known[:0], most_share=0.05, always=1)
