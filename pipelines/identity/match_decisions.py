@@ -72,11 +72,17 @@ def _reason(pairs: pl.DataFrame, policy: Mapping[str, Any]) -> pl.Series:
         pl.when(~pl.any_horizontal(agrees(x) for x in (c, *others))).then(pl.lit(f"unknown: {c}")).alias(f"untold_{c}")
         for c, others in rules["instead_of"].items()
     ]
-    confirmed = pl.any_horizontal(pl.all_horizontal(agrees(c) for c in listed) for listed in rules["confirmed_by"])
+    told, at_home = (
+        pl.any_horizontal(pl.all_horizontal(agrees(c) for c in listed) for listed in rules[name])
+        for name in ("confirmed_by", "confirmed_by_home")
+    )
+    differs = pl.any_horizontal(~agrees(c) & (pl.col(c) != "missing") for c in rules["home_unless_differs"])
+    confirmed = told | (at_home & ~differs)
     return levels.select(
         reason=pl.coalesce(
             *against,
             *untold,
+            pl.when(~confirmed & at_home).then(pl.lit("one home, other phone")),
             pl.when(~confirmed).then(pl.lit("only names and birth date agree")),
             pl.when(pl.col("probability") < policy["thresholds"]["merge_above"]).then(pl.lit("not probable enough")),
         )

@@ -45,6 +45,8 @@ def pair(left, right, probability=0.9999, **changed):
         ({"address_line_1": "missing", "area": "missing"}, "only names and birth date agree"),  # many 王伟
         ({"address_line_1": "different"}, "only names and birth date agree"),  # a town is no confirmation
         ({"address_line_1": "different", "email": "exact"}, None),
+        ({"phone": "different"}, "one home, other phone"),  # a twin whose name was taken for the other's
+        ({"phone": "different", "national_id": "exact"}, None),  # and a person with a new number
         ({"probability": 0.99}, "not probable enough"),
     ],
 )
