@@ -151,6 +151,7 @@ def show(report: Report, console: Console, *, dry_run: bool) -> None:
         ("customers that became another's", done.customers_merged, f"{done.identifiers_moved:,} identifiers moved"),
         (f"pairs {would}proposed", done.proposed, "kefulake identity review"),
         (f"proposals {would}withdrawn", done.withdrawn, "their records are not alike any more"),
+        ("records the identity state does not know yet", done.not_known, "no name, or on their way: the next run"),
         *((f"nothing to do: {why}", pairs, "") for why, pairs in sorted(done.settled.items())),
         *((f"left to a person: {why}", pairs, "of the proposed") for why, pairs in sorted(done.demoted.items())),
     ]

@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 from sqlalchemy import Connection, Engine, text
 
-from pipelines.identity.match_customers import NOT_KNOWN, Standing, batches, objections, settled
+from pipelines.identity.match_customers import Standing, batches, objections, settled
 from pipelines.identity.match_decisions import Decisions
 from pipelines.identity.resolve import Decision
 from pipelines.io import identity_rows as rows
@@ -27,13 +27,17 @@ _PAIRS_AT_ONCE = 1_000  # a transaction holds the identity lock: loads and the r
 
 @dataclass
 class Matched:
-    """What a run did, in pairs; `settled` by why there was nothing to do, `demoted` by what spoke against a merge."""
+    """What a run did, in pairs; `settled` by why there was nothing to do, `demoted` by what spoke against a merge.
+
+    `not_known`: records that the identity state does not know yet.
+    """
 
     merged: int = 0
     customers_merged: int = 0
     identifiers_moved: int = 0
     proposed: int = 0
     withdrawn: int = 0
+    not_known: int = 0
     settled: dict[str, int] = field(default_factory=dict)
     demoted: dict[str, int] = field(default_factory=dict)
 
@@ -77,7 +81,8 @@ class Matching:
         open_pairs = [found.review]
         for batch in batches(found.merge, _PAIRS_AT_ONCE):
             open_pairs.append(self._merge(batch, clock()))
-        self._propose(pl.concat(open_pairs), changed, gone, clock())
+        self._propose(pl.concat(open_pairs), [*changed["record_key"], *gone], clock())
+        self._note(changed, gone, clock())
         return self._done
 
     def _merge(self, batch: pl.DataFrame, at_us: int) -> pl.DataFrame:
@@ -108,20 +113,25 @@ class Matching:
             else demoted.with_columns(reason=pl.lit(None, pl.String))
         )
 
-    def _propose(self, review: pl.DataFrame, changed: pl.DataFrame, gone: Sequence[str], at_us: int) -> None:
+    def _propose(self, review: pl.DataFrame, touched: Sequence[str], at_us: int) -> None:
         with alone(self._engine, dry_run=self._dry_run) as connection:
             standing = standing_of(connection, review, self._identity["resolution"])
             why = settled(review, standing)
             self._done.count_settled(why)
             proposed = review.filter(why.is_null())
-            self._done.withdrawn = withdraw(connection, proposed, [*changed["record_key"], *gone], self._author, at_us)
+            self._done.withdrawn = withdraw(connection, proposed, touched, self._author, at_us)
             write_reviews(connection, proposed, at_us)
             self._done.proposed = len(proposed)
+
+    def _note(self, changed: pl.DataFrame, gone: Sequence[str], at_us: int) -> None:
+        """Not those that the identity state does not know yet: they come again with the next run."""
+        # Without the identity lock: a million of these take a minute, and nobody else writes them.
+        with self._engine.begin() as connection:
             known = rows.members(connection, changed["record_key"].to_list())
             compared = changed.filter(pl.col("record_key").is_in(list(known)))
-            if strangers := len(changed) - len(compared):
-                self._done.settled |= {NOT_KNOWN: self._done.settled.get(NOT_KNOWN, 0) or strangers}
-            note_compared(connection, compared, gone, self._policy["version"], at_us)
+            self._done.not_known = len(changed) - len(compared)
+            if not self._dry_run:
+                note_compared(connection, compared, gone, self._policy["version"], at_us)
 
 
 def standing_of(connection: Connection, pairs: pl.DataFrame, resolution: Mapping[str, Any]) -> Standing:

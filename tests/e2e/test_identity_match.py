@@ -168,3 +168,16 @@ def test_the_command_is_for_who_may_and_says_nothing_personal(crm, stack):
     assert not any(value in ran.output for value in (*LILEI.values(), "1988", "1381234"))
     acts = [(row.act, row.actor_role, row.act_subject) for row in list(audit_log(stack).rows())[-2:]]
     assert acts == [("refused", "agent", "silver.customers"), ("consult", "data_engineer", "silver.customers")]
+
+
+def test_a_record_that_the_resolver_has_not_seen_yet_comes_with_the_next_run(crm, engine):
+    crm.says("a", LILEI)
+    crm.says("b", AGAIN)
+    with engine.begin() as connection:  # the table of records is ahead of the identity state
+        kept = connection.exec_driver_sql("SELECT * FROM identity_members WHERE record_key = 'crm/b'").one()
+        connection.exec_driver_sql("DELETE FROM identity_members WHERE record_key = 'crm/b'")
+    early = crm.matched().matched
+    assert (early.merged, early.not_known, early.settled) == (0, 1, {"not in the identity state yet": 1})
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO identity_members VALUES (%s, %s, %s)", tuple(kept))
+    assert (crm.matched().matched.merged, customers(engine)["b"]) == (1, "a")
