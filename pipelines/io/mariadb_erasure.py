@@ -30,6 +30,7 @@ from sqlalchemy import (
 from pipelines.io.identity_lock import alone
 from pipelines.privacy.erasure import REFERENCES, Person, columns_that_tell
 
+MEMBERS, RECORDS = "identity_members", ("record_key", "other_record_key")
 _MB = 1 << 20
 _FLUSH_LIMIT_S = 120.0
 
@@ -44,7 +45,12 @@ def telling_tables(engine: Engine) -> dict[str, list[str]]:
     with engine.connect() as connection:
         for name, one in connection.execute(query):
             columns.setdefault(name, []).append(one)
-    return {name: telling for name, names in columns.items() if (telling := columns_that_tell(names))}
+    telling = {name: columns_that_tell(names) for name, names in columns.items()}
+    if MEMBERS in columns:  # what is known of a record and names no identifier: reviews, decisions, what was compared
+        for name, names in columns.items():
+            telling[name] += [column for column in RECORDS if column in names and name != MEMBERS]
+    # Who the person's records are stands in the members, so these go last.
+    return {name: telling[name] for name in sorted(telling, key=lambda name: (name == MEMBERS, name)) if telling[name]}
 
 
 def count_rows(engine: Engine, name: str, columns: list[str], who: Person) -> int:
@@ -77,6 +83,9 @@ def _theirs(name: str, columns: list[str], who: Person) -> tuple[TableClause, Co
             customer.is_(None), customer.startswith("p_", autoescape=True), customer.in_(who.customer_ids)
         )
         hits = [*(and_(hit, not_anothers) for hit in hits), customer.in_(who.customer_ids)]
+    members = table(MEMBERS, column("record_key"), column("customer_id"))
+    records = select(members.c.record_key).where(members.c.customer_id.in_(who.customer_ids))
+    hits += [target.c[name].in_(records) for name in RECORDS if name in columns]
     places = [_place(message) for message in who.messages]
     for names in REFERENCES:
         if set(names) <= set(columns) and places:

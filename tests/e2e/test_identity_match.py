@@ -16,7 +16,9 @@ from pipelines import contracts
 from pipelines.identity.evidence import frame
 from pipelines.io import identity_reads as reads
 from pipelines.io import identity_rows as rows
+from pipelines.io import mariadb_erasure
 from pipelines.io.identity_store import Author, IdentityStore
+from pipelines.privacy.erasure import Person
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.tokens import Tokeniser
 from pipelines.privacy.vault import VaultWriter
@@ -168,6 +170,29 @@ def test_the_command_is_for_who_may_and_says_nothing_personal(crm, stack):
     assert not any(value in ran.output for value in (*LILEI.values(), "1988", "1381234"))
     acts = [(row.act, row.actor_role, row.act_subject) for row in list(audit_log(stack).rows())[-2:]]
     assert acts == [("refused", "agent", "silver.customers"), ("consult", "data_engineer", "silver.customers")]
+
+
+def test_nothing_of_an_erased_person_is_left_of_matching(crm, engine):
+    """Reviews and what was compared name records, no identifiers: they go with the customer of these records."""
+    for name, who in (("a", LILEI), ("c", TWIN), ("d", STRANGER), ("e", STRANGER | {"name": "韩雪"})):
+        crm.says(name, who)
+    crm.matched()
+    assert {pair[:2] for pair in waiting(engine)} == {("crm/a", "crm/c"), ("crm/d", "crm/e")}
+    who = Person(frozenset(), frozenset({"c_a"}))
+    tables = mariadb_erasure.telling_tables(engine)
+    before = {name: mariadb_erasure.count_rows(engine, name, columns, who) for name, columns in tables.items()}
+    found = {
+        name: before[name] for name in ("identity_claims", "identity_members", "identity_reviews", "identity_matched")
+    }
+    assert found == {"identity_claims": 2, "identity_members": 1, "identity_reviews": 1, "identity_matched": 1}
+    assert mariadb_erasure.delete_rows(engine, tables, who) == sum(before.values())
+    with engine.connect() as connection:
+        left = {table: connection.exec_driver_sql(f"SELECT record_key FROM {table}").scalars().all()
+                for table in wanted}  # fmt: skip
+    assert {table: set(keys) for table, keys in left.items()} == {
+        "identity_claims": {"crm/c", "crm/d", "crm/e"}, "identity_members": {"crm/c", "crm/d", "crm/e"},
+        "identity_reviews": {"crm/d"}, "identity_matched": {"crm/c", "crm/d", "crm/e"},
+    }  # fmt: skip
 
 
 def test_a_record_that_the_resolver_has_not_seen_yet_comes_with_the_next_run(crm, engine):
