@@ -181,10 +181,8 @@ def test_nothing_of_an_erased_person_is_left_of_matching(crm, engine):
     who = Person(frozenset(), frozenset({"c_a"}))
     tables = mariadb_erasure.telling_tables(engine)
     before = {name: mariadb_erasure.count_rows(engine, name, columns, who) for name, columns in tables.items()}
-    found = {
-        name: before[name] for name in ("identity_claims", "identity_members", "identity_reviews", "identity_matched")
-    }
-    assert found == {"identity_claims": 2, "identity_members": 1, "identity_reviews": 1, "identity_matched": 1}
+    wanted = {"identity_claims": 2, "identity_members": 1, "identity_reviews": 1, "identity_matched": 1}
+    assert {name: before[name] for name in wanted} == wanted
     assert mariadb_erasure.delete_rows(engine, tables, who) == sum(before.values())
     with engine.connect() as connection:
         left = {table: connection.exec_driver_sql(f"SELECT record_key FROM {table}").scalars().all()
