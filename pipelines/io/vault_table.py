@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from pipelines.privacy.keys import MasterKey, MasterKeyError
 from pipelines.privacy.vault import VaultError, open_entry
 
 _COLUMNS = ["token", "wrapped_key", "nonce", "ciphertext"]
+_ROWS_AT_ONCE = 20_000
+_LET_ARROW_LOOK = 10_000  # of more tokens than this Arrow would make its look-up table anew for each batch
 
 
 def values(path: Path, tokens: Collection[str], key: MasterKey) -> dict[str, str]:
@@ -22,22 +25,23 @@ def values(path: Path, tokens: Collection[str], key: MasterKey) -> dict[str, str
     """
     if not (path / "_delta_log").exists():
         return {}
-    found = DeltaTable(str(path)).to_pyarrow_dataset().to_table(
-        columns=_COLUMNS, filter=pads.field("token").isin(list(tokens))
-    )  # fmt: skip
-    entries: dict[str, list[dict]] = {}
-    for row in found.to_pylist():
-        entries.setdefault(row["token"], []).append(row)
-    return {token: value for token, rows in entries.items() if (value := _opened(token, rows, key)) is not None}
-
-
-def _opened(token: str, rows: list[dict], key: MasterKey) -> str | None:
-    if not all(row["wrapped_key"] for row in rows):  # the row of a removal: the data key was destroyed
-        return None
-    reasons = []
-    for row in rows:
-        try:
-            return open_entry(row, key)
-        except (VaultError, MasterKeyError) as error:
-            reasons.append(str(error))
-    raise VaultError(f"None of the {len(rows)} entries of {token} opens: {reasons[-1]}")
+    wanted = frozenset(tokens)
+    few = pads.field("token").isin(list(wanted)) if len(wanted) <= _LET_ARROW_LOOK else None
+    found: dict[str, str] = {}
+    erased, refused = set(), defaultdict(list)
+    entries = DeltaTable(str(path)).to_pyarrow_dataset()
+    for batch in entries.to_batches(columns=_COLUMNS, filter=few, batch_size=_ROWS_AT_ONCE):
+        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            token, wrapped_key = row[0], row[1]
+            if not wrapped_key:  # the row of a removal: the data key was destroyed
+                erased.add(token)
+            if not wrapped_key or token in found or token not in wanted:
+                continue
+            try:
+                found[token] = open_entry(dict(zip(_COLUMNS, row, strict=True)), key)
+            except (VaultError, MasterKeyError) as error:
+                refused[token].append(str(error))
+    for token, reasons in refused.items():
+        if token not in found and token not in erased:
+            raise VaultError(f"None of the {len(reasons)} entries of {token} opens: {reasons[-1]}")
+    return {token: value for token, value in found.items() if token not in erased}

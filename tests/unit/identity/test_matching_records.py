@@ -5,8 +5,12 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from pipelines import contracts
+from pipelines.identity import match_profiles
 from pipelines.identity.addresses import split_address
 from pipelines.identity.match_customers import Standing, objections, settled
+from pipelines.identity.match_records import COMPARED, profiles
+from pipelines.privacy.normalise import NORMALISERS
 from tests.bench.identity_records import of_world
 
 
@@ -30,6 +34,22 @@ def test_twins_families_and_namesakes_of_a_world_stay_apart_and_most_doubles_are
 )
 def test_where_an_address_is_cut(address, parts):
     assert split_address(pl.Series([address], dtype=pl.String)).row(0) == parts
+
+
+@pytest.mark.parametrize(
+    ("written", "given_name", "family_name"),
+    [
+        ("李　雷", "雷", "李"),
+        ("Anna Maria SMITH", "annamaria", "smith"),  # the vault keeps the blank: without it nobody has a given name
+        ("Anna-Maria Smith", "annamaria", "smith"),
+        ("欧阳 小红", "小红", "欧阳"),
+    ],
+)
+def test_a_name_is_parted_after_its_way_through_the_vault(written, given_name, family_name):
+    record = {"record_key": "crm/1", "name_token": "nm1_a"} | dict.fromkeys(set(COMPARED) - {"name_token"})
+    told = profiles(pl.DataFrame([record]), {"nm1_a": NORMALISERS["person_name"](written)})
+    made = match_profiles.features(told, contracts.policy("matching"), contracts.policy("identity")["placeholders"])
+    assert made.select("given_name", "family_name").row(0) == (given_name, family_name)
 
 
 def pairs(*ends: tuple[str, str]) -> pl.DataFrame:

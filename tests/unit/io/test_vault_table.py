@@ -41,6 +41,14 @@ def test_a_token_that_was_emitted_twice_and_wrapped_anew_opens_once(lake):
     assert values(lake, ["ph1_1"]) == {"ph1_1": "+8613812345671"}
 
 
+@pytest.mark.parametrize("let_arrow_look", [0, 10])
+def test_many_tokens_are_looked_for_without_arrow(lake, monkeypatch, let_arrow_look):
+    monkeypatch.setattr(vault_table, "_LET_ARROW_LOOK", let_arrow_look)
+    put(lake, [entry(f"ph1_{n}", f"+861381234567{n}") for n in range(4)])
+    put(lake, [{"token": "ph1_2"}])
+    assert values(lake, ["ph1_1", "ph1_2", "ph1_9"]) == {"ph1_1": "+8613812345671"}
+
+
 def test_an_erased_or_unknown_token_has_no_value(lake):
     put(lake, [entry("ph1_1", "+8613812345671"), entry("ph1_2", "+8613812345672")])
     put(lake, [{"token": "ph1_1"}])  # the row of a removal
