@@ -17,9 +17,9 @@ from rich.table import Table
 from infra.stack.settings import Settings
 from jobs.ops.auditing import write_down
 from pipelines import contracts
-from pipelines.identity import match_profiles, match_records, matching
+from pipelines.identity import match_model, match_profiles, match_records, matching
 from pipelines.identity.match_decisions import Decisions, decide
-from pipelines.io import vault_table
+from pipelines.io import identity_models, vault_table
 from pipelines.io.identity_matches import Matched, Matching, compared_last
 from pipelines.io.identity_store import IdentityStore
 from pipelines.io.mariadb import connect
@@ -37,6 +37,7 @@ class Report:
     records: int
     changed: int
     values_opened: int
+    model: str
     found: Decisions
     matched: Matched
     seconds: dict[str, float]
@@ -46,17 +47,21 @@ def command(
     role: Annotated[str, typer.Option(envvar="KEFULAKE_ROLE", help="Role you act in (policy roles).")],
     reason: Annotated[str, typer.Option(help="Why; it is written into the audit log.")],
     anew: Annotated[bool, typer.Option("--anew", help="Compare all records, not only those changed since.")] = False,
+    learn: Annotated[
+        bool, typer.Option("--learn", help="Learn from these records first; the model is used from then on.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, write nothing.")] = False,
 ) -> None:
     """Compare the CRM's records by name, birth date, address, phone, e-mail and ID.
 
     What policy matching allows is merged (kefulake identity split takes it back), the rest above its threshold waits in
     kefulake identity review. Only records that changed since the last run are compared, with all others. The values are
-    opened in this process's memory only; the audit log says so, for a dry run too.
+    opened in this process's memory only; the audit log says so, for a dry run too. How much an agreement says is
+    learned by --learn from a thousand records or more, without labels; until then the shipped model says it.
     """
     settings = Settings.load()
     allow(settings, role=role, reason=reason, dry_run=dry_run)
-    report = run(settings, anew=anew, dry_run=dry_run, clock=lambda: time.time_ns() // 1000)
+    report = run(settings, anew=anew, learn=learn, dry_run=dry_run, clock=lambda: time.time_ns() // 1000)
     show(report, Console(), dry_run=dry_run)
 
 
@@ -72,36 +77,63 @@ def allow(settings: Settings, *, role: str, reason: str, dry_run: bool) -> None:
     write_down(settings, "consult", CUSTOMERS, role=role, reason=reason, detail=detail)
 
 
-def run(settings: Settings, *, anew: bool, dry_run: bool, clock: Callable[[], int]) -> Report:
-    """Read, compare, take in, send out. `clock`: microseconds since the epoch."""
-    policy, identity, model = (contracts.policy(name) for name in ("matching", "identity", "matching_model"))
+def run(settings: Settings, *, anew: bool, learn: bool, dry_run: bool, clock: Callable[[], int]) -> Report:
+    """Read, learn where asked to, compare, take in, send out. `clock`: microseconds since the epoch."""
+    policy, identity, shipped = (contracts.policy(name) for name in ("matching", "identity", "matching_model"))
     engine, watch = connect(settings.database_url), _Watch()
     store = IdentityStore(engine, identity)  # its tables are made when they are not there
     records = crm_records(settings)
+    with engine.connect() as connection:
+        model = identity_models.newest(connection, policy["version"]) or shipped
+    watch.lap("read")
+    features = None
+    if learn:
+        features = opened_features(settings, records, policy, identity)
+        watch.lap("open")
+        model = match_model.train(features, policy, shipped)
+        watch.lap("learn")
     records = records.with_columns(match_records.fingerprints(records, f"{policy['version']} {model['version']}"))
     last = compared_last(engine)
-    before = records["record_key"].replace_strict(last, default=None, return_dtype=pl.String) if last else None
-    is_changed = (
-        pl.Series([True] * len(records)) if anew or before is None else before.ne_missing(records["profile_hash"])
-    )
+    is_changed = changed_since(records, last, anew=anew)
     changed = records.filter(is_changed)
-    watch.lap("read")
-    if changed.is_empty():
-        values, pairs = {}, pl.DataFrame(schema=matching.PAIRS)
-    else:
-        tokens = {token for name in match_records.COMPARED for token in records[name].drop_nulls()}
-        values = vault_table.values(settings.table_path(VAULT), tokens, MasterKey.load(settings))
+    if features is None and not changed.is_empty():
+        features = opened_features(settings, records, policy, identity)
         watch.lap("open")
-        pairs = compare(records, is_changed, values, policy, identity, model)
+    pairs = pl.DataFrame(schema=matching.PAIRS)
+    if not changed.is_empty():
+        pairs = compare(features, is_changed, policy, model)
     found = decide(pairs, policy)
     watch.lap("compare")
     gone = sorted(last.keys() - set(records["record_key"]))
     takes_in = Matching(engine, policy, identity, model["version"], dry_run=dry_run)
     matched = takes_in.take_in(found, changed.select("record_key", "profile_hash"), gone, clock=clock)
     if not dry_run:
+        if learn and model is not shipped:
+            with engine.begin() as connection:
+                identity_models.keep(connection, model, clock())
         store.drain(partial(publish, settings.bootstrap))
     watch.lap("write")
-    return Report(len(records), len(changed), len(values), found, matched, watch.seconds)
+    opened = 0 if features is None else len(tokens_of(records))
+    return Report(len(records), len(changed), opened, model["version"], found, matched, watch.seconds)
+
+
+def changed_since(records: pl.DataFrame, last: dict[str, str], *, anew: bool) -> pl.Series:
+    """True for each record that says anything else than when it was compared last, or was not compared yet."""
+    if anew or not last:
+        return pl.Series([True] * len(records), dtype=pl.Boolean)
+    before = records["record_key"].replace_strict(last, default=None, return_dtype=pl.String)
+    return before.ne_missing(records["profile_hash"])
+
+
+def tokens_of(records: pl.DataFrame) -> set[str]:
+    """All that is compared, as tokens."""
+    return {token for name in match_records.COMPARED for token in records[name].drop_nulls()}
+
+
+def opened_features(settings: Settings, records: pl.DataFrame, policy: dict, identity: dict) -> pl.DataFrame:
+    """The records in the clear and in normal form: personal, for this process's memory only."""
+    values = vault_table.values(settings.table_path(VAULT), tokens_of(records), MasterKey.load(settings))
+    return match_profiles.features(match_records.profiles(records, values), policy, identity["placeholders"])
 
 
 def crm_records(settings: Settings) -> pl.DataFrame:
@@ -116,12 +148,8 @@ def crm_records(settings: Settings) -> pl.DataFrame:
     return match_records.newest_records(pl.from_arrow(table))
 
 
-def compare(
-    records: pl.DataFrame, is_changed: pl.Series, values: dict[str, str], policy: dict, identity: dict, model: dict
-) -> pl.DataFrame:
-    """The pairs above the threshold that hold a changed record. What is personal ends with this function."""
-    profiles = match_records.profiles(records, values)
-    features = match_profiles.features(profiles, policy, identity["placeholders"])
+def compare(features: pl.DataFrame, is_changed: pl.Series, policy: dict, model: dict) -> pl.DataFrame:
+    """The pairs above the threshold that hold a changed record."""
     if is_changed.all():
         return matching.match_all(features, model, policy)
     return matching.match_new(features.filter(is_changed), features.filter(~is_changed), model, policy)
@@ -159,5 +187,7 @@ def show(report: Report, console: Console, *, dry_run: bool) -> None:
     table.columns[1].justify = "right"
     for what, number, note in rows:
         table.add_row(what, f"{number:,}", note)
-    table.caption = ", ".join(f"{step} {seconds} s" for step, seconds in report.seconds.items())
+    table.caption = f"model {report.model}; " + ", ".join(
+        f"{step} {seconds} s" for step, seconds in report.seconds.items()
+    )
     console.print(table)

@@ -23,6 +23,7 @@ TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "identity.reviews": (("review_status", "proposed_at"),),
     "identity.outbox": (),
     "identity.matched": (),
+    "identity.match_models": (),
     "identity.revisions": (),
 }
 CLAIM_COLUMNS = {"record_seq": pl.Int64} | COLUMNS

@@ -61,7 +61,7 @@ class Crm:
         self.store.learn(frame([claim | {"token": t, "token_type": k} for t, k in told]), at_us=nth, author=SOMEBODY)
 
     def matched(self, **options):
-        return identity_match.run(self.stack, **({"anew": False, "dry_run": False} | options),
+        return identity_match.run(self.stack, **({"anew": False, "learn": False, "dry_run": False} | options),
                                   clock=lambda: next(self._at_us))  # fmt: skip
 
 
@@ -170,6 +170,18 @@ def test_the_command_is_for_who_may_and_says_nothing_personal(crm, stack):
     assert not any(value in ran.output for value in (*LILEI.values(), "1988", "1381234"))
     acts = [(row.act, row.actor_role, row.act_subject) for row in list(audit_log(stack).rows())[-2:]]
     assert acts == [("refused", "agent", "silver.customers"), ("consult", "data_engineer", "silver.customers")]
+
+
+def test_what_was_learned_is_used_from_then_on(crm, monkeypatch):
+    shipped = contracts.policy("matching_model")
+    crm.says("a", LILEI)
+    crm.says("b", AGAIN)
+    assert crm.matched(learn=True).model == shipped["version"]  # two records are too few
+    learned = shipped | {"version": "matching-1/learned", "population": 2}
+    monkeypatch.setattr(identity_match.match_model, "train", lambda features, policy, default: learned)
+    tried = crm.matched(learn=True, dry_run=True)
+    assert (tried.model, crm.matched().model) == (learned["version"], shipped["version"])
+    assert (crm.matched(learn=True).changed, crm.matched().model, crm.matched().changed) == (2, learned["version"], 0)
 
 
 def test_nothing_of_an_erased_person_is_left_of_matching(crm, engine):
