@@ -38,7 +38,7 @@ _SMALL = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.constraintPropagation.enabled": "false",
 }
-SMALL_ROWS = 2_000_000
+SMALL_ROWS = 300_000
 # Below this a build keeps its inputs as plain rows: what Spark then plans is the step at hand, not all that led there
 # (jobs/spark/sources.py, settled).
 TINY = "spark.kefulake.tiny"

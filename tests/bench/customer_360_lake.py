@@ -74,8 +74,7 @@ def write_day(settings: Settings, size: Size) -> None:
 def interactions(size: Size, first: int, days: int, count: int, offset: int, rng: np.random.Generator) -> pl.DataFrame:
     """``count`` rows, more or less, of whole contacts that begin in these days."""
     contacts = int(count / _ROWS_A_CONTACT)
-    who = np.minimum((rng.pareto(1.3, contacts) * size.customers / 12).astype(int), 10**9) % size.customers
-    who = (who * 7919) % size.customers  # the busy ones are not those with the oldest records
+    who = rng.choice(size.customers, contacts, p=activity(size))
     began = rng.uniform(0, days, contacts)
     channel = rng.choice(_CHANNELS, contacts, p=_WEIGHTS)
     turns = 1 + rng.poisson(_ROWS_A_CONTACT - 1, contacts)
@@ -94,6 +93,12 @@ def interactions(size: Size, first: int, days: int, count: int, offset: int, rng
         }
     ).with_columns(row=pl.int_range(pl.len()) + offset)
     return _edited(_as_silver(frame, first, rng), offset)
+
+
+def activity(size: Size) -> np.ndarray:
+    """How likely each customer is the next to speak: log-normal, so that one in a hundred speaks ten times the mean."""
+    weights = np.random.default_rng(size.seed).lognormal(0, 1, size.customers)
+    return weights / weights.sum()
 
 
 def _as_silver(frame: pl.DataFrame, first: int, rng: np.random.Generator) -> pl.DataFrame:
@@ -220,7 +225,7 @@ def _at(records: pl.DataFrame, at: datetime) -> pl.DataFrame:
 
 def orders(size: Size, first: int, days: int, count: int, rng: np.random.Generator) -> pl.DataFrame:
     """Paid orders of these days."""
-    person = (rng.pareto(1.5, count) * size.customers / 10).astype(int) % size.customers
+    person = rng.choice(size.customers, count, p=activity(size))
     at_us = ((first + rng.uniform(0, days, count)) * 86_400e6).astype(int)
     frame = pl.DataFrame({"person": person, "at_us": at_us, "draw": rng.random(count)})
     at = pl.lit(START_AT).dt.cast_time_unit("us") + pl.duration(microseconds=pl.col("at_us"))
