@@ -35,6 +35,7 @@ _TEXT_FIELD = {
     "msgmenu": "head_content",
 }
 _EXTERNAL_PREFIXES = ("wm", "wo", "wb")
+_OF_A_MESSAGE = frozenset({"msgid", "msgtype", "origin", "send_time"})
 
 
 def parse(payload: bytes, account: str, received_at_us: int, source_ref: str | None = None) -> Interaction | Reject:
@@ -53,7 +54,8 @@ def parse(payload: bytes, account: str, received_at_us: int, source_ref: str | N
 def _read_item(fields: dict, account: str, received_at_us: int, source_ref: str | None) -> Interaction:
     if "origin" not in fields and "msgtime" in fields:
         return _read_archived(fields, received_at_us)
-    if "external_contact" in fields or ("msgid" not in fields and "unionid" in fields):
+    # A message that lost its msgid still has a type: it is a reject, no contact.
+    if "external_contact" in fields or ("unionid" in fields and not _OF_A_MESSAGE & fields.keys()):
         return _read_contact(fields, received_at_us)
     spoke = _who_spoke(fields)
     message_type = required_ident(fields, "msgtype")
