@@ -25,7 +25,7 @@ from jobs.ops import erasure_topics as topics
 from jobs.ops.auditing import login, write_down
 from jobs.ops.flush import JOB, flush
 from pipelines import contracts
-from pipelines.io import vault_table, vault_topic
+from pipelines.io import gold_lock, vault_table, vault_topic
 from pipelines.io.erasure_errands import COMMANDS, Command
 from pipelines.privacy.erasure import (
     Line,
@@ -68,7 +68,11 @@ def command(
         raise typer.BadParameter(f"no token is linked to {customer}; name the person by --tokens")
     if not yes:
         typer.confirm(f"Erase the person of {len(who.tokens)} tokens from every store? It cannot be undone", abort=True)
-    with vault_topic.locked(settings.keys), console.status("") as line:
+    with (
+        vault_topic.locked(settings.keys),
+        console.status("") as line,
+        gold_lock.no_build(settings.home, line.update),
+    ):
         made = erase(settings, who, subject=customer or "by tokens", role=role, reason=reason, tell=line.update)
     print_certificate(made, console)
     raise typer.Exit(0 if made["complete"] else 1)

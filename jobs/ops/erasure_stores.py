@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable
 
@@ -141,7 +142,11 @@ def erase_phrases(settings: Settings, said: list[str]) -> int:
 
 
 def erase_built_tables(settings: Settings, who: Person) -> None:
-    """Tables that a build of ours writes (gold, replay notes): fenced the same way, by who erases."""
+    """Tables that a build of ours writes (gold, replay notes): fenced the same way, by who erases.
+
+    What builds staged goes too, whosever it is: no build is at work meanwhile (`gold_lock`).
+    """
+    shutil.rmtree(settings.home / "staging", ignore_errors=True)
     for name in telling({table.engine for table in contracts.tables().values()} - {"tiering"}):
         if (settings.table_path(name) / "_delta_log").exists():
             erase_rows(settings, name, who)

@@ -16,6 +16,7 @@ from jobs.spark.restating import Rebuilt, restate_customers
 from jobs.spark.runner import log_to_console, run_gold
 from jobs.spark.sources import CustomerRecords, instant, of_concerned, record_versions, settled
 from pipelines import contracts
+from pipelines.io import gold_lock
 from pipelines.quality.gate import Reconciliation, Report
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def publish(
     )
     log.info("%d customers", report.checked_rows)
     built.unpersist()
+    increments.tidy(settings)
     return report
 
 
@@ -113,9 +115,11 @@ def main(argv: list[str] | None = None) -> int:
     """Exit 0 when published, 1 when the gate refused."""
     args = parse_args(argv)
     log_to_console()
-    prepared = None if args.full else increments.prepare(Settings.load(), args.as_of)
-    build_it = partial(publish, prepared=prepared)
-    return run_gold("customer_360", [(build_it, args)], prepared_rows=None if prepared is None else prepared.rows)
+    settings = Settings.load()
+    with gold_lock.building(settings.home):  # from the slices on: they hold rows of whoever is erased meanwhile
+        prepared = None if args.full else increments.prepare(settings, args.as_of)
+        build_it = partial(publish, prepared=prepared)
+        return run_gold("customer_360", [(build_it, args)], prepared_rows=None if prepared is None else prepared.rows)
 
 
 if __name__ == "__main__":

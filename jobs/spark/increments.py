@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 TABLE = "gold.customer_360"
 # A build that another version of one of these made says nothing about this one's rows.
 POLICIES = ("identity", "gold", "value_tiers")
+INCREMENT, ROWS = f"{TABLE}.increment", f"{TABLE}.rows"
 TABLES = tuple(dict.fromkeys((*SILVER, *RECORDS)))
 
 
@@ -59,7 +60,7 @@ def everything(
 ) -> Basis:  # fmt: skip
     """The basis of a full build; ``versions`` of all tables of SILVER and RECORDS."""
     if not rows.is_cached:
-        rows = spark_delta.stage(rows.drop("text", "subject"), settings.home / "staging" / f"{TABLE}.rows")
+        rows = spark_delta.stage(rows.drop("text", "subject"), settings.home / "staging" / ROWS)
     return Basis(rows, lambda as_of_at: customer_records(spark, settings, as_of_at, versions))
 
 
@@ -109,6 +110,12 @@ def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> B
     return Basis(rows, records_at, concerned, others)
 
 
+def tidy(settings: Settings) -> None:
+    """Removes what a build that was published has staged; one that was refused leaves it to be looked at."""
+    for name in (INCREMENT, ROWS):
+        shutil.rmtree(settings.home / "staging" / name, ignore_errors=True)
+
+
 def windows(earlier_at: datetime, as_of_at: datetime) -> list[lake_changes.Between]:
     """Rows that count, or count in a window, at only one of the two instants.
 
@@ -128,7 +135,7 @@ def windows(earlier_at: datetime, as_of_at: datetime) -> list[lake_changes.Betwe
 def _slices(
     settings: Settings, build: Earlier, versions: Mapping[str, int | None], as_of_at: datetime
 ) -> lake_slices.Slices | None:
-    folder: Path = settings.home / "staging" / f"{TABLE}.increment"
+    folder: Path = settings.home / "staging" / INCREMENT
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     identity = contracts.policy("identity")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from infra.stack.settings import Settings
 from jobs.spark.session import SMALL_ROWS, spark_session
 from jobs.spark.sources import settled, silver_row_count, silver_rows
+from pipelines.io import gold_lock
 from pipelines.quality.gate import GateFailed
 
 Build = tuple[Callable[..., object], argparse.Namespace]
@@ -29,6 +30,14 @@ def run_gold(name: str, builds: Sequence[Build], *, prepared_rows: int | None = 
     """
     log_to_console()
     settings = Settings.load()
+    with gold_lock.building(settings.home):
+        refused = _run(name, builds, settings, prepared_rows)
+        _serve_customers(settings)
+    _tell_trino(settings)
+    return refused
+
+
+def _run(name: str, builds: Sequence[Build], settings: Settings, prepared_rows: int | None) -> int:
     count = silver_row_count(settings) if prepared_rows is None else prepared_rows
     spark = spark_session(name, settings, rows=count)
     refused = 0
@@ -45,8 +54,6 @@ def run_gold(name: str, builds: Sequence[Build], *, prepared_rows: int | None = 
                 refused = 1
     finally:
         spark.stop()
-    _serve_customers(settings)
-    _tell_trino(settings)
     return refused
 
 
