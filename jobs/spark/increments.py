@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 TABLE = "gold.customer_360"
 # A build that another version of one of these made says nothing about this one's rows.
 POLICIES = ("identity", "gold", "value_tiers")
-INCREMENT, ROWS = f"{TABLE}.increment", f"{TABLE}.rows"
+INCREMENT = f"{TABLE}.increment"
 TABLES = tuple(dict.fromkeys((*SILVER, *RECORDS)))
 
 
@@ -59,8 +59,15 @@ def everything(
     spark: SparkSession, settings: Settings, rows: DataFrame, versions: Mapping[str, int | None]
 ) -> Basis:  # fmt: skip
     """The basis of a full build; ``versions`` of all tables of SILVER and RECORDS."""
+    from pyspark import StorageLevel
+
+    from pipelines.tables import customer_360
+
     if not rows.is_cached:
-        rows = spark_delta.stage(rows.drop("text", "subject"), settings.home / "staging" / ROWS)
+        # Laid out by customer once, so that none of the view's seven readings of them moves a row again.
+        parts = int(spark.conf.get("spark.sql.shuffle.partitions"))
+        mine = rows.where("customer_id IS NOT NULL").select(*customer_360.COLUMNS)
+        rows = mine.repartition(parts, "customer_id").persist(StorageLevel.DISK_ONLY)
     return Basis(rows, lambda as_of_at: customer_records(spark, settings, as_of_at, versions))
 
 
@@ -112,8 +119,7 @@ def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> B
 
 def tidy(settings: Settings) -> None:
     """Removes what a build that was published has staged; one that was refused leaves it to be looked at."""
-    for name in (INCREMENT, ROWS):
-        shutil.rmtree(settings.home / "staging" / name, ignore_errors=True)
+    shutil.rmtree(settings.home / "staging" / INCREMENT, ignore_errors=True)
 
 
 def windows(earlier_at: datetime, as_of_at: datetime) -> list[lake_changes.Between]:

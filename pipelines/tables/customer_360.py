@@ -15,6 +15,12 @@ from pipelines.tables.contacts import contacts, customer_rows, repeats
 from pipelines.tables.order_values import MEASURES
 
 TABLE = "gold.customer_360"
+# What of the current rows is read here: a third of a row's bytes, and no text.
+COLUMNS = (
+    "raw_topic", "raw_partition", "raw_offset", "event_id", "channel", "account", "kind", "sender_role", "session_id",
+    "customer_id", "identity_status", "occurred_at", "response_time_corrected_s", "score_scale_max", "score_corrected",
+    "outcome",
+)  # fmt: skip
 _COUNT = "contacts_"  # contacts_<channel>
 _NOT_A_CHANNEL = {"in_window"}
 

@@ -27,7 +27,7 @@ def _build(frame, case):
             frame("silver.feedback", [r | {"raw_partition": 1} for r in case.get("feedback", [])]),
             frame("silver.identity_links", case.get("links", [])),
             IDENTITY,
-        )
+        ).select(*customer_360.COLUMNS)  # a large lake's build keeps no others
     )
     records = customer_records(frame, case)
     return customer_360.build(rows, *records, as_of_at=case["as_of_at"], policy=contracts.policy("gold")["contacts"])
