@@ -109,7 +109,7 @@ def create_app(settings: Settings) -> FastAPI:
     keys.follow()  # a file that cannot be used is said at the start
     tokeniser = Tokeniser(key, placeholders=identity["placeholders"], cache_values=REMEMBERED_VALUES)
     reads = CustomerReads(
-        connect(settings.database_lookup_url, unchecked=True),
+        connect(settings.database_lookup_url, unchecked=True, autocommit=True),
         registers=identity["resolution"]["one_record_per_source"],
         heads=[f"{PREFIXES[kind]}{key.token_version}_" for kind in identity["provisional"]],
         clock_us=now_us,

@@ -43,13 +43,14 @@ class CustomerReads:
     """Answers questions by one user who may only read.
 
     Args:
+        engine: best one with autocommit: the rows and their instant come by one statement.
         registers: policy identity, `one_record_per_source`.
         heads: of the tokens a provisional ID can have been made from (``un1_``, ``ph1_`` …), the best first.
         clock_us: microseconds since the epoch; says whether an identifier was given up by now.
     """
 
     def __init__(self, engine: Engine, *, registers: Sequence[str], heads: Sequence[str], clock_us: Callable[[], int]):
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = engine
         self._registers, self._heads, self._clock_us = registers, heads, clock_us
         self._columns = view_columns()
         self._flags = [n for n in self._columns if contracts.field(n).type == "boolean"]

@@ -27,12 +27,13 @@ log = logging.getLogger(__name__)
 _WAITED_TOO_LONG = frozenset({1205, 1213})  # lock wait timeout, deadlock: somebody else moved first
 
 
-def connect(url: str, *, load_data: bool = False, unchecked: bool = False) -> Engine:
+def connect(url: str, *, load_data: bool = False, unchecked: bool = False, autocommit: bool = False) -> Engine:
     """An engine for the serving database; connects when first used, notices a server that went away.
 
     ``load_data`` lets the server ask for local files, which LOAD DATA LOCAL needs: only for a server you trust.
     ``unchecked`` uses connections as they were left, without a ping before and a rollback after: for who asks a hundred
-    times a second, ends its transactions itself, and can stand an error when the server was away.
+    times a second, ends its transactions itself, and can stand an error when the server was away. ``autocommit`` is for
+    who only reads: no statement opens a transaction.
     """
     # utf8mb4 and UTC on our side of every connection, whatever the server's own defaults are.
     session = "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
@@ -42,7 +43,7 @@ def connect(url: str, *, load_data: bool = False, unchecked: bool = False) -> En
         pool_size=2,
         pool_pre_ping=not unchecked,
         pool_reset_on_return=None if unchecked else "rollback",
-        isolation_level="READ COMMITTED",
+        isolation_level="AUTOCOMMIT" if autocommit else "READ COMMITTED",
         hide_parameters=True,
         connect_args=arguments | {"init_command": session, "charset": "utf8mb4"},
     )

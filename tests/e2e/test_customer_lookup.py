@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from infra.stack import mariadb
-from infra.stack.settings import AUDIT_DATABASE, AUDITOR
+from infra.stack.settings import AUDIT_DATABASE, AUDITOR, LOOKUP
 from jobs.ops.auditing import audit_log
 from pipelines import contracts
 from pipelines.identity.evidence import frame
@@ -242,6 +242,17 @@ def test_what_cannot_be_written_down_is_not_shown(stack, service):
     assert (told.status_code, told.json()["error"]) == (503, "audit.unavailable")
     assert "view" not in told.json()
     assert service.ask("c_01").status_code == 200
+
+
+def test_when_the_server_dropped_its_connections_one_batch_is_refused_at_most(stack, service):
+    root = connect(mariadb.root_url(stack))
+    with root.connect() as connection:
+        query = text("SELECT id FROM information_schema.processlist WHERE user IN (:a, :b)")
+        for number in connection.execute(query, {"a": LOOKUP, "b": AUDITOR}).scalars().all():
+            connection.exec_driver_sql(f"KILL {number:d}")
+    first, second = service.ask("c_01"), service.ask("c_01")
+    assert first.status_code in (200, 503)
+    assert second.status_code == 200, second.text
 
 
 @pytest.mark.parametrize(
