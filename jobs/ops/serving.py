@@ -10,7 +10,7 @@ from infra.stack.files import private_folder
 from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.io import served_customers
-from pipelines.io.bulk_rows import RowsRefused
+from pipelines.io.bulk_rows import RowsRefused, drop_leavings
 from pipelines.io.mariadb import connect
 
 log = logging.getLogger(__name__)
@@ -25,12 +25,15 @@ def serve_customers(settings: Settings, *, anew: bool = False) -> served_custome
     serving = contracts.policy("serving")["load_data"]
     load_data = serving == "always" or (serving == "own_server" and settings.own_mariadb)
     paths = {name: settings.table_path(name) for name in (served_customers.GOLD, served_customers.TAGS)}
+    scratch = private_folder(settings.run / "served_customers") if load_data else None
+    if scratch is not None:
+        drop_leavings(scratch)
     try:
         engine = connect(settings.database_url, load_data=load_data)
         served = served_customers.serve(
             engine,
             paths,
-            scratch=private_folder(settings.run / "served_customers") if load_data else None,
+            scratch=scratch,
             policy=contracts.policy("lookup")["publish"],
             anew=anew,
         )

@@ -11,9 +11,7 @@ import logging
 import signal
 import sys
 import threading
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +24,7 @@ from infra.stack import roots
 from infra.stack.files import private_folder
 from infra.stack.settings import Settings
 from pipelines import contracts
+from pipelines.io.bulk_rows import drop_leavings
 from pipelines.io.committed_log import CommittedLog
 from pipelines.io.converters import JsonConverter, LeftToTiering
 from pipelines.io.mariadb import MariaStore, connect
@@ -37,7 +36,6 @@ log = logging.getLogger(__name__)
 
 TABLE = "silver.interactions"
 NAME = "interactions"
-LEFT_BEHIND_S = 600
 # By customer for the agent's screen, by phone token for the caller on the line, by arrival for retention.
 INDEXES = (("customer_id", "occurred_at"), ("phone_token", "occurred_at"), ("received_at",))
 
@@ -53,11 +51,8 @@ def open_store(settings: Settings, policy: Mapping[str, Any]) -> MariaStore:
     roots.require_own_cluster(settings)
     load_data = policy["load_data"] == "always" or (policy["load_data"] == "own_server" and settings.own_mariadb)
     scratch = private_folder(settings.run / "serving_writer") if load_data else None
-    for left in scratch.glob("load-*.tsv") if scratch else ():
-        # Of a writer that was killed; its rows are read again. A young one may be a second writer's that is at work.
-        with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > LEFT_BEHIND_S:
-                left.unlink()
+    if scratch is not None:
+        drop_leavings(scratch)
     engine = _engine(settings.database_url, load_data)
     return MariaStore(engine, contracts.table(TABLE), name=NAME, indexes=INDEXES, scratch=scratch)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +18,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from pipelines.io.delta import SchemaRefused
 
+LEFT_BEHIND_S = 600
 _INSTANTS = "%Y-%m-%d %H:%M:%S%.6f"
 # What LOAD DATA would read as structure. The backslash comes first, or it would escape the other escapes.
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"))
@@ -58,6 +61,17 @@ def load_rows(connection: Connection, table: str, rows: pl.DataFrame, scratch: P
     if warnings or loaded != rows.height:
         said = "; ".join(f"{code} {message}" for _, code, message in warnings)
         raise RowsRefused(f"table {table} took {loaded} of {rows.height} rows: {said}")
+
+
+def drop_leavings(scratch: Path) -> None:
+    """Remove the files of writers that were killed; their rows are written again.
+
+    A young one may be a second writer's that is at work.
+    """
+    for left in scratch.glob("load-*.tsv"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LEFT_BEHIND_S:
+                left.unlink()
 
 
 def insert_rows(connection: Connection, table: str, rows: pl.DataFrame) -> None:
