@@ -22,6 +22,7 @@ from pipelines.io.identity_lock import alone
 from pipelines.io.identity_store import Author, IdentityStore
 
 ORIGIN = "matching"
+_NO_REASON = pl.lit(None, pl.String).alias("reason")
 _PAIRS_AT_ONCE = 1_000  # a transaction holds the identity lock: loads and the resolver wait no longer than some seconds
 
 
@@ -76,18 +77,24 @@ class Matching:
 
         `changed`: record_key and profile_hash of the records that were compared anew; `gone`: those that are no longer
         there. Each batch of merges is a transaction of its own; if the process ends in between, the next run goes on,
-        for what was compared is noted last.
+        for what was compared is noted last. Records that the identity state does not know yet come with the next run.
         """
+        with self._engine.connect() as connection:  # before: who becomes known meanwhile was in no pair
+            known = rows.members(connection, changed["record_key"].to_list())
+        compared = changed.filter(pl.col("record_key").is_in(list(known)))
+        self._done.not_known = len(changed) - len(compared)
         open_pairs = [found.review]
         for batch in batches(found.merge, _PAIRS_AT_ONCE):
             open_pairs.append(self._merge(batch, clock()))
         self._propose(pl.concat(open_pairs), [*changed["record_key"], *gone], clock())
-        self._note(changed, gone, clock())
+        if not self._dry_run:
+            with self._engine.begin() as connection:  # without the identity lock: a million of these take a minute
+                note_compared(connection, compared, gone, self._policy["version"], clock())
         return self._done
 
     def _merge(self, batch: pl.DataFrame, at_us: int) -> pl.DataFrame:
         """One batch; the pairs that a person has to decide about after all, with their ``reason``."""
-        limit, demoted = self._policy["merging"]["max_records"], batch.clear()
+        limit, demoted = self._policy["merging"]["max_records"], batch.clear().with_columns(_NO_REASON)
 
         def choose(connection: Connection) -> list[Decision]:
             nonlocal demoted
@@ -98,20 +105,16 @@ class Matching:
             reason = objections(left, standing, max_records=limit)
             demoted = left.with_columns(reason).filter(reason.is_not_null())
             merging = left.filter(reason.is_null())
-            write_reviews(connection, merging.with_columns(reason=pl.lit(None, pl.String)), at_us)
+            write_reviews(connection, merging.with_columns(_NO_REASON), at_us)
             self._done.merged += len(merging)
             return [Decision("must", *pair) for pair in merging.select("record_id_left", "record_id_right").iter_rows()]
 
         outcome = self._store.decide_by(choose, at_us=at_us, author=self._author, dry_run=self._dry_run)
         self._done.customers_merged += sum(e.identity_event_type == "merge" for e in outcome.changes.events)
         self._done.identifiers_moved += len(outcome.changes.links)
-        for reason, pairs in demoted.select("reason").to_series().value_counts().iter_rows() if len(demoted) else ():
+        for reason, pairs in demoted["reason"].value_counts().iter_rows():
             self._done.demoted[reason] = self._done.demoted.get(reason, 0) + pairs
-        return (
-            demoted.select(*batch.columns, pl.col("reason").cast(pl.String))
-            if len(demoted)
-            else demoted.with_columns(reason=pl.lit(None, pl.String))
-        )
+        return demoted
 
     def _propose(self, review: pl.DataFrame, touched: Sequence[str], at_us: int) -> None:
         with alone(self._engine, dry_run=self._dry_run) as connection:
@@ -122,16 +125,6 @@ class Matching:
             self._done.withdrawn = withdraw(connection, proposed, touched, self._author, at_us)
             write_reviews(connection, proposed, at_us)
             self._done.proposed = len(proposed)
-
-    def _note(self, changed: pl.DataFrame, gone: Sequence[str], at_us: int) -> None:
-        """Not those that the identity state does not know yet: they come again with the next run."""
-        # Without the identity lock: a million of these take a minute, and nobody else writes them.
-        with self._engine.begin() as connection:
-            known = rows.members(connection, changed["record_key"].to_list())
-            compared = changed.filter(pl.col("record_key").is_in(list(known)))
-            self._done.not_known = len(changed) - len(compared)
-            if not self._dry_run:
-                note_compared(connection, compared, gone, self._policy["version"], at_us)
 
 
 def standing_of(connection: Connection, pairs: pl.DataFrame, resolution: Mapping[str, Any]) -> Standing:
