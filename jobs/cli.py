@@ -34,7 +34,7 @@ COMMANDS: dict[str, Mounted] = {
     "query": Mounted("jobs.ops.query", "Ask the tables in SQL (DuckDB, or Trino when it runs)."),
     "tables": Mounted("jobs.ops.query", "List the tables with grain, rows and freshness.", "tables"),
     "balance": Mounted("jobs.ops.balance", "Prove that every raw message stands in exactly one output."),
-    "identity": Mounted("jobs.ops.identity", "Load and show who is who."),
+    "identity": Mounted("jobs.ops.identity", "Who is who: load, match, explain, merge, split, review."),
     "rejects": Mounted("jobs.ops.rejects", "Look at rejected messages and send them again."),
     "history": Mounted("jobs.ops.history", "One customer's contacts over all channels."),
     "lookup": Mounted("jobs.ops.lookup", "Keys of who may look customers up; publish the view they see."),

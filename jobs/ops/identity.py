@@ -28,7 +28,7 @@ from pipelines.privacy.tokens import Tokeniser
 from pipelines.privacy.vault import VaultWriter
 
 VAULT_TOPIC = "identity.vault"
-app = typer.Typer(no_args_is_help=True, help="Who is who: load, explain, merge, split, review.")
+app = typer.Typer(no_args_is_help=True, help="Who is who: load, match, explain, merge, split, review.")
 Actor = Annotated[str, typer.Option(help="Your account: it stands beside the decision.")]
 Reason = Annotated[str, typer.Option(help="Why, in a few words, without personal values.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, write nothing.")]
