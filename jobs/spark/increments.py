@@ -100,6 +100,8 @@ def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> B
     """The basis of an incremental build."""
     from pipelines.tables import customer_360
 
+    if prepared.slices is not None:  # what an earlier build of this session cached of files of these names is another's
+        spark.catalog.refreshByPath(str(prepared.slices.customers.parent))
     tables = {table: _read(spark, prepared.slices, table) for table in TABLES}
     nobody = spark.createDataFrame([], "customer_id string")
     concerned = nobody if prepared.slices is None else spark.read.parquet(str(prepared.slices.customers))

@@ -36,7 +36,7 @@ _COORDINATES = "raw_topic, raw_partition, raw_offset"
 
 
 class VersionGone(RuntimeError):
-    """A version that a build read is not there any more: an erasure, or files kept for a week; the message names it."""
+    """What a build read is not there any more: an erasure, or files kept for a week; the message says what."""
 
 
 class Between(NamedTuple):
@@ -114,6 +114,8 @@ def touched(
     connection.execute("SET TimeZone = 'UTC'")
     spans = {name: Span.of(name, path, before.get(name), now.get(name)) for name, path in paths.items()}
     links_moved = _read_links(connection, spans.pop(LINKS))
+    for span in spans.values():
+        _require_rows(connection, span)
     came = [_came(span) for span in spans.values() if span.came]
     query = f"CREATE OR REPLACE TEMP TABLE came AS {' UNION ALL '.join(came or [_NOTHING_CAME])}"
     connection.execute(query, {"until": until} if came else None)
@@ -123,6 +125,16 @@ def touched(
         return None
     connection.execute(f"CREATE OR REPLACE TEMP TABLE touched AS {' UNION ALL '.join(found)}", {"until": until})
     return _written(connection, tokens, folder) if connection.table("touched").limit(1).fetchall() else None
+
+
+def _require_rows(connection: duckdb.DuckDBPyConnection, span: Span) -> None:
+    """Raises VersionGone where rows of the earlier version are in the later one no more."""
+    if not span.went:
+        return
+    went, came = (f"SELECT {_COORDINATES} FROM {span.rows(files)}" for files in (span.went, span.came))  # noqa: S608
+    lost = connection.execute(f"FROM ({went}) ANTI JOIN ({came}) USING ({_COORDINATES}) LIMIT 1").fetchone()
+    if lost is not None:
+        raise VersionGone(f"{span.name}: rows were taken out since, e.g. {'/'.join(map(str, lost))}: an erasure")
 
 
 _NOTHING_CAME = "SELECT '' AS kind, '' AS same, '' AS raw_topic, 0 AS raw_partition, 0 AS raw_offset WHERE false"

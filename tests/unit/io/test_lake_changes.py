@@ -114,3 +114,13 @@ def test_a_version_whose_files_are_gone_is_said(lake, tmp_path):
         lake_changes.VersionGone, match=r"silver.identity_links: 1 files of an earlier version are gone"
     ):
         touched(lake, before, tmp_path)
+
+
+@pytest.mark.parametrize("table", ["silver.interactions", "silver.customers"])
+def test_rows_taken_out_since_are_said(lake, tmp_path, table):
+    """Whole files may go without another one coming, and their rows belonged to somebody."""
+    write(lake, "silver.interactions", [interaction(9, phone_token=PHONES[3])])
+    before = versions(lake)
+    DeltaTable(str(lake.joinpath(*table.split(".")))).delete("raw_offset IN (9, 1)")
+    with pytest.raises(lake_changes.VersionGone, match=rf"{table}: rows were taken out since, e.g. raw\.\w+/0/[19]"):
+        touched(lake, before, tmp_path)
