@@ -34,7 +34,7 @@ def _sql(lake, sql):
     return list(duckdb_lake.ask(lake.lake, sql).rows)
 
 
-def test_gold_is_built_from_silver_and_read_back_by_duckdb(spark, lake):
+def test_silver_is_published_and_a_defect_stops_what_comes_after(spark, lake, tmp_path, monkeypatch):
     assert silver_row_count(lake) == 4
     rows, versions = silver_rows(spark, lake)
     rows = settled(rows)
@@ -45,6 +45,22 @@ def test_gold_is_built_from_silver_and_read_back_by_duckdb(spark, lake):
     assert found == [("c1", 2, 2), ("c2", 1, 1)]
     assert _sql(lake, "SELECT question, askers, questions FROM gold.hot_questions") == [("怎么退货？", 2, 3)]
     assert _sql(lake, "SELECT count(*) FROM gold.quality_results WHERE NOT passed") == [(0,)]
+
+    planted = tmp_path / "expectations"
+    planted.mkdir()
+    (planted / "gold.customer_360.yaml").write_text(
+        "table: gold.customer_360\n"
+        "checks:\n"
+        "  - {name: nobody_comes_twice, severity: stop, holds: contacts < 2, because: planted}\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("KEFULAKE_EXPECTATIONS", str(planted))
+    before = _sql(lake, "SELECT * FROM gold.customer_360 ORDER BY customer_id")
+    with pytest.raises(GateFailed, match=r'nobody_comes_twice: 1 rows, e\.g\. \[\{"customer_id": "c1"\}\]'):
+        customer_360.publish(rows, versions, lake, customer_360.parse_args(["--as-of", "2026-01-20"]))
+    assert _sql(lake, "SELECT * FROM gold.customer_360 ORDER BY customer_id") == before
+    verdict = "SELECT check_name, published, bad_rows FROM gold.quality_results WHERE NOT passed"
+    assert _sql(lake, verdict) == [("nobody_comes_twice", False, 1)]
 
 
 def test_a_day_rebuilt_replaces_that_day_only(spark, lake):
@@ -62,28 +78,6 @@ def test_a_day_rebuilt_replaces_that_day_only(spark, lake):
     hot_questions.publish(rows, versions, lake, hot_questions.parse_args(["--since", "2026-01-06"]))
     days = _sql(lake, "SELECT CAST(period_start_date AS VARCHAR), question FROM gold.hot_questions ORDER BY 1")
     assert days == [("2026-01-05", "怎么退货？"), ("2026-01-06", "电子发票怎么开？")]
-
-
-def test_a_defect_stops_publishing_and_readers_keep_what_they_had(spark, lake, tmp_path, monkeypatch):
-    rows, versions = silver_rows(spark, lake)
-    rows = settled(rows)
-    args = customer_360.parse_args(["--as-of", "2026-01-20"])
-    customer_360.publish(rows, versions, lake, args)
-    planted = tmp_path / "expectations"
-    planted.mkdir()
-    (planted / "gold.customer_360.yaml").write_text(
-        "table: gold.customer_360\n"
-        "checks:\n"
-        "  - {name: nobody_comes_twice, severity: stop, holds: contacts < 2, because: planted}\n",
-        encoding="utf-8",
-    )
-    monkeypatch.setenv("KEFULAKE_EXPECTATIONS", str(planted))
-    before = _sql(lake, "SELECT * FROM gold.customer_360 ORDER BY customer_id")
-    with pytest.raises(GateFailed, match=r'nobody_comes_twice: 1 rows, e\.g\. \[\{"customer_id": "c1"\}\]'):
-        customer_360.publish(rows, versions, lake, args)
-    assert _sql(lake, "SELECT * FROM gold.customer_360 ORDER BY customer_id") == before
-    verdict = "SELECT check_name, published, bad_rows FROM gold.quality_results WHERE NOT passed"
-    assert _sql(lake, verdict) == [("nobody_comes_twice", False, 1)]
 
 
 def _record(nth, topic, customer, updated_at, **columns):
