@@ -12,6 +12,7 @@ from rich.table import Table
 from infra.stack.settings import Settings
 from jobs.ops.serving import serve_customers
 from pipelines import contracts
+from pipelines.io import gold_lock
 from pipelines.io.served_customers import GOLD
 from pipelines.lookup import agent_keys
 from pipelines.lookup.answers import may_look_up
@@ -58,7 +59,9 @@ def publish(
     anew: Annotated[bool, typer.Option("--anew", help="Write every row again, not only what differs.")] = False,
 ) -> None:
     """Bring MariaDB to the published gold.customer_360; a build does it by itself when MariaDB is up."""
-    served = serve_customers(Settings.load(), anew=anew)
+    settings = Settings.load()
+    with gold_lock.building(settings.home):  # an erasure waits: it would have to look for its person here again
+        served = serve_customers(settings, anew=anew)
     if served is None:
         raise RuntimeError(f"{GOLD} has not been built yet")
     as_of = "of nobody" if served.as_of_at is None else f"as of {served.as_of_at:%Y-%m-%d %H:%M:%S} UTC"

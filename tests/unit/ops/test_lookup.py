@@ -39,3 +39,10 @@ def test_a_role_that_is_none_gets_no_key(settings):
     made = lookup("add-key", "li.na", "--role", "boss")
     assert isinstance(made.exception, AgentKeysError)
     assert not settings.agent_keys_file.exists()
+
+
+def test_publishing_without_a_database_says_what_agents_see(settings, monkeypatch):
+    monkeypatch.delenv("KEFULAKE_DATABASE_URL", raising=False)
+    told = lookup("publish")
+    assert told.exit_code == 1
+    assert "agents still see the customers of the build before" in str(told.exception)
