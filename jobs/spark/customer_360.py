@@ -87,7 +87,7 @@ def publish(
     else:
         sources, basis = prepared.versions, increments.since_last(spark, settings, prepared)
     records = basis.records_at(args.as_of)
-    built = settled(build(basis.rows, records, args.as_of)).cache()
+    built = settled(build(basis.rows, records, args.as_of), few=True).cache()
     view = built
     if basis.others is not None:
         view = customer_360.with_others(built, basis.others, records.values, as_of_at=args.as_of)

@@ -13,7 +13,7 @@ import duckdb
 
 from infra.stack.settings import Settings
 from jobs.spark.restating import Earlier
-from jobs.spark.sources import RECORDS, SILVER, CustomerRecords, customer_records, records_of, settled
+from jobs.spark.sources import RECORDS, SILVER, CustomerRecords, customer_records, kept, records_of, settled
 from pipelines import contracts
 from pipelines.io import lake_changes, lake_slices, spark_delta
 from pipelines.tables.current_rows import current_rows, identifier_columns, token_columns
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 TABLE = "gold.customer_360"
 # A build that another version of one of these made says nothing about this one's rows.
 POLICIES = ("identity", "gold", "value_tiers")
-INCREMENT = f"{TABLE}.increment"
+INCREMENT, ROWS = f"{TABLE}.increment", f"{TABLE}.rows"
 TABLES = tuple(dict.fromkeys((*SILVER, *RECORDS)))
 
 
@@ -59,15 +59,7 @@ def everything(
     spark: SparkSession, settings: Settings, rows: DataFrame, versions: Mapping[str, int | None]
 ) -> Basis:  # fmt: skip
     """The basis of a full build; ``versions`` of all tables of SILVER and RECORDS."""
-    from pyspark import StorageLevel
-
-    from pipelines.tables import customer_360
-
-    if not rows.is_cached:
-        # Laid out by customer once, so that none of the view's seven readings of them moves a row again.
-        parts = int(spark.conf.get("spark.sql.shuffle.partitions"))
-        mine = rows.where("customer_id IS NOT NULL").select(*customer_360.COLUMNS)
-        rows = mine.repartition(parts, "customer_id").persist(StorageLevel.DISK_ONLY)
+    rows = kept(rows, settings.home / "staging" / ROWS)
     return Basis(rows, lambda as_of_at: customer_records(spark, settings, as_of_at, versions))
 
 
@@ -107,9 +99,10 @@ def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> B
     concerned = nobody if prepared.slices is None else spark.read.parquet(str(prepared.slices.customers))
     path = settings.table_path(TABLE)
     published = spark_delta.read(spark, path, TABLE, spark_delta.version_of(path))
-    others = settled(published.join(concerned, on="customer_id", how="left_anti")).cache()
+    others = settled(published.join(concerned, on="customer_id", how="left_anti"), few=True).cache()
     rows = current_rows(*[tables[t] for t in SILVER], contracts.policy("identity"))
-    rows = settled(rows.join(concerned, on="customer_id", how="left_semi")).cache()
+    rows = rows.join(concerned, on="customer_id", how="left_semi")
+    rows = kept(rows, settings.home / "staging" / ROWS)
     measured = customer_360.measures_of(others)
 
     def records_at(as_of_at: datetime) -> CustomerRecords:
@@ -121,7 +114,8 @@ def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> B
 
 def tidy(settings: Settings) -> None:
     """Removes what a build that was published has staged; one that was refused leaves it to be looked at."""
-    shutil.rmtree(settings.home / "staging" / INCREMENT, ignore_errors=True)
+    for name in (INCREMENT, ROWS):
+        shutil.rmtree(settings.home / "staging" / name, ignore_errors=True)
 
 
 def windows(earlier_at: datetime, as_of_at: datetime) -> list[lake_changes.Between]:

@@ -23,6 +23,8 @@ _LOCAL = {
     "spark.sql.shuffle.partitions": "4",
     # The Delta log of a local table is a few files: 50 partitions (the default) cost 3 s a snapshot.
     "spark.databricks.delta.snapshotPartitions": "2",
+    # Filters that Spark infers from all that is known of sixty columns: a quarter of the time of a small build.
+    "spark.sql.constraintPropagation.enabled": "false",
 }
 # A job over a small lake is over before the JVM's second compiler or Spark's generated classes pay: both would take
 # more CPU than the work (figures in DECISIONS.md, "Gold builds"). The first compiler alone has 48 MB for its code by
@@ -33,10 +35,9 @@ _SMALL = {
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.shuffle.partitions": "1",
     "spark.databricks.delta.snapshotPartitions": "1",
-    # Planning is most of what a small build costs. Planned once instead of after every stage, and without the filters
-    # that Spark infers from all that is known of sixty columns, customer_360 and customer_tags take 26 s instead of 36.
+    # Planning is most of what a small build costs. Planned once instead of after every stage, and without inferred
+    # filters, customer_360 and customer_tags take 26 s instead of 36.
     "spark.sql.adaptive.enabled": "false",
-    "spark.sql.constraintPropagation.enabled": "false",
 }
 SMALL_ROWS = 300_000
 # Below this a build keeps its inputs as plain rows: what Spark then plans is the step at hand, not all that led there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -78,20 +79,39 @@ def records_of(
     # Each is read by the build, by the second path and by what is restated, and is small beside the messages.
     base = customer_base.build(read["silver.customers"], links, identity, as_of_at=as_of_at)
     orders = order_values.current_orders(read["silver.orders"], links, identity, as_of_at=as_of_at)
-    base, orders = (settled(of_concerned(frame, concerned)).cache() for frame in (base, orders))
+    base, orders = (of_concerned(frame, concerned) for frame in (base, orders.select(*order_values.READ)))
+    base, orders = settled(base, few=True).cache(), settled(orders, few=True).cache()
     paid = order_values.paid(orders)
     measures = order_values.measures(paid, as_of_at=as_of_at, policy=tiers)
     measures = measures if measured is None else measures.unionByName(measured)
-    values = settled(order_values.scored(measures, as_of_at=as_of_at, policy=tiers)).cache()
+    values = settled(order_values.scored(measures, as_of_at=as_of_at, policy=tiers), few=True).cache()
     return CustomerRecords(base, orders, paid, values, {})
 
 
-def settled(frame: DataFrame) -> DataFrame:
+def settled(frame: DataFrame, *, few: bool = False) -> DataFrame:
     """The frame; in a session of few rows without the way it came, whose plan would cost more than the rows.
 
-    A view reads the current rows seven times, and Spark plans them anew each time although they are cached.
+    A view reads the current rows seven times, and Spark plans them anew each time although they are cached. ``few``:
+    the frame has a row or two a customer, so it is settled in every session.
     """
-    return frame.localCheckpoint() if frame.sparkSession.conf.get(TINY, "false") == "true" else frame
+    return frame.localCheckpoint() if few or _tiny(frame) else frame
+
+
+def kept(rows: DataFrame, folder: Path) -> DataFrame:
+    """Current rows of known customers as customer_360 reads them, kept for its seven readings.
+
+    Few rows stay in memory, more go to ``folder``: texts of 5 million did not fit into 1 GB.
+    """
+    from pipelines.tables import customer_360
+
+    mine = rows.where("customer_id IS NOT NULL").select(*customer_360.COLUMNS)
+    if rows.is_cached:
+        return mine
+    return settled(mine).cache() if _tiny(rows) else spark_delta.stage(mine, folder)
+
+
+def _tiny(frame: DataFrame) -> bool:
+    return frame.sparkSession.conf.get(TINY, "false") == "true"
 
 
 def of_concerned(frame: DataFrame, concerned: DataFrame | None) -> DataFrame:

@@ -19,6 +19,11 @@ from pipelines.tables.newest_records import newest_records, of_known_customers
 
 _PPM = 1_000_000
 _DAY_US = 86_400_000_000
+# What of a current order is read, here and by customer_360 and customer_tags.
+READ = (
+    "customer_id", "identity_status", "account", "order_id", "order_status", "paid_at", "amount_minor",
+    "refunded_minor", "currency", "order_lines",
+)  # fmt: skip
 # What of a customer's value is kept between two builds.
 MEASURES = ("last_paid_at", "frequency", "monetary_minor", "other_currency_orders")
 
