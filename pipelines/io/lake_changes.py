@@ -30,6 +30,8 @@ _SAME = {
     "silver.customers": ("customer", "record_key"),
     "silver.orders": ("order", "concat_ws('/', account, order_id)"),
 }
+# Of these the newest before an instant counts; of a message the newest there is, whenever it is dated.
+_RECORDS = {"silver.customers", "silver.orders"}
 # A phone nobody has verified finds no customer (pipelines/tables/customer_base.py).
 _UNVERIFIED = {("silver.customers", "phone_token"): "CASE WHEN phone_verified THEN phone_token END"}
 _COORDINATES = "raw_topic, raw_partition, raw_offset"
@@ -116,10 +118,10 @@ def touched(
     links_moved = _read_links(connection, spans.pop(LINKS))
     for span in spans.values():
         _require_rows(connection, span)
-    came = [_came(span) for span in spans.values() if span.came]
-    query = f"CREATE OR REPLACE TEMP TABLE came AS {' UNION ALL '.join(came or [_NOTHING_CAME])}"
-    connection.execute(query, {"until": until} if came else None)
     wanted = {name: [one for one in also if one.table == name] for name in spans}
+    came = [_came(span, until) for span in spans.values() if span.came]
+    came += [_in_time(spans[name], until, wanted[name]) for name in _RECORDS & spans.keys() if wanted[name]]
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE came AS {' UNION ALL '.join(came or [_NOTHING_CAME])}")
     found = [_rows(span, tokens, wanted[name]) for name, span in spans.items() if span.now]
     if not found or not (links_moved or also or connection.table("came").limit(1).fetchall()):
         return None
@@ -140,12 +142,34 @@ def _require_rows(connection: duckdb.DuckDBPyConnection, span: Span) -> None:
 _NOTHING_CAME = "SELECT '' AS kind, '' AS same, '' AS raw_topic, 0 AS raw_partition, 0 AS raw_offset WHERE false"
 
 
-def _came(span: Span) -> str:
+def _came(span: Span, until: datetime) -> str:
     kind, same = _SAME[span.name]
-    rows = f"SELECT * FROM {span.rows(span.came)} WHERE occurred_at < $until"  # noqa: S608
+    rows = f"SELECT * FROM {span.rows(span.came)} WHERE {_counts(kind, until)}"  # noqa: S608
     went = f"SELECT {_COORDINATES} FROM {span.rows(span.went)}"  # noqa: S608
     new = f"({rows}) ANTI JOIN ({went}) USING ({_COORDINATES})"
     return f"SELECT '{kind}' AS kind, {same} AS same, {_COORDINATES} FROM {new}"  # noqa: S608
+
+
+def _counts(kind: str, until: datetime) -> str:
+    """The condition of rows that may replace another before `until`: any revision of a message, no later record."""
+    return "true" if kind == "message" else f"occurred_at < TIMESTAMPTZ '{until.isoformat()}'"
+
+
+def _in_time(span: Span, until: datetime, also: Sequence[Between]) -> str:
+    """Records that replace an earlier revision, perhaps somebody else's, from an instant of `also` on."""
+    kind, same = _SAME[span.name]
+    return (
+        f"SELECT '{kind}' AS kind, {same} AS same, {_COORDINATES} FROM {span.rows(span.now)} "  # noqa: S608
+        f"WHERE {_counts(kind, until)} AND ({_within(also)})"
+    )
+
+
+def _within(also: Sequence[Between]) -> str:
+    return " OR ".join(
+        f"({quoted(one.column)} >= TIMESTAMPTZ '{one.begin_at.isoformat()}' "
+        f"AND {quoted(one.column)} < TIMESTAMPTZ '{one.end_at.isoformat()}')"
+        for one in also
+    )
 
 
 def identifiers(table: str, tokens: Sequence[str]) -> dict[str, str]:
@@ -163,11 +187,6 @@ def _rows(span: Span, tokens: Sequence[str], also: Sequence[Between]) -> str:
     kind, same = _SAME[span.name]
     held = identifiers(span.name, tokens)
     columns = {f.name for f in contracts.table(span.name).fields}
-    within = " OR ".join(
-        f"({quoted(one.column)} >= TIMESTAMPTZ '{one.begin_at.isoformat()}' "
-        f"AND {quoted(one.column)} < TIMESTAMPTZ '{one.end_at.isoformat()}')"
-        for one in also
-    )
     moved = " OR ".join(f"{held[t]} IN (FROM moved_tokens)" for t in tokens if t in columns)
     listed = ", ".join(f"{expression} AS {quoted(t)}" for t, expression in held.items())
     return f"""
@@ -175,7 +194,7 @@ def _rows(span: Span, tokens: Sequence[str], also: Sequence[Between]) -> str:
         SELECT '{span.name}' AS source_table, customer_id, identity_status, occurred_at, {listed},
           ({_COORDINATES}) IN (SELECT ({_COORDINATES}) FROM came WHERE kind = '{kind}') AS fresh,
           {same} IN (SELECT same FROM came WHERE kind = '{kind}') AS late,
-          {moved} AS moved, {within or "false"} AS within
+          {moved} AS moved, {_within(also) or "false"} AS within
         FROM {span.rows(span.now)} WHERE occurred_at < $until)
       WHERE late OR moved OR within"""  # noqa: S608
 

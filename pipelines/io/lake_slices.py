@@ -56,12 +56,14 @@ def write_slices(
     folder.mkdir(parents=True, exist_ok=True)
     _name_concerned(connection, tokens, provisional)
     _copy(connection, "FROM concerned", folder / "customers.parquet")
-    files = {}
-    for name, path in paths.items():
-        span = Span.of(name, path, None, versions.get(name))
-        files[name] = folder / f"{name}.parquet"
-        if name != LINKS:
-            _copy(connection, _wanted_rows(connection, span, tokens, provisional), files[name])
+    files = {name: folder / f"{name}.parquet" for name in paths}
+    spans = [Span.of(name, path, None, versions.get(name)) for name, path in paths.items() if name != LINKS]
+    picked = " UNION ".join(_picked(span, tokens, provisional) for span in spans)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE picked AS {picked}")
+    for span in spans:
+        # What replaces a message may lie in the other table. Two of one hash: both come along, and change nothing.
+        query = f"SELECT * FROM {span.rows(span.now)} WHERE hash({same_as(span.name)}) IN (FROM picked)"  # noqa: S608
+        _copy(connection, query, files[span.name])
     each = " UNION ".join(
         f"SELECT unnest([{', '.join(identifiers(name, tokens).values())}]) AS token FROM read_parquet('{file}')"  # noqa: S608
         for name, file in files.items()
@@ -91,19 +93,15 @@ def _name_concerned(
     )
 
 
-def _wanted_rows(
-    connection: duckdb.DuckDBPyConnection, span: Span, tokens: Sequence[str], provisional: Sequence[str]
-) -> str:
-    held, same = identifiers(span.name, tokens), same_as(span.name)
+def _picked(span: Span, tokens: Sequence[str], provisional: Sequence[str]) -> str:
+    """What the concerned customers' rows of a table are revisions of, as hashes."""
+    held = identifiers(span.name, tokens)
     theirs = [f"{held[t]} IN (FROM wanted)" for t in tokens if not held[t].startswith("NULL")]
     named = [f"{name} IN (FROM concerned)" for name in ("customer_id", provisional_name_sql(held, provisional))]
-    rows = span.rows(span.now)
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE picked AS SELECT DISTINCT hash({same}) AS same FROM {rows} "  # noqa: S608
+    return (
+        f"SELECT hash({same_as(span.name)}) AS same FROM {span.rows(span.now)} "  # noqa: S608
         f"WHERE {' OR '.join([*theirs, *named])}"
     )
-    # Two messages of one hash: both come along, which costs a row and changes nothing.
-    return f"SELECT * FROM {rows} WHERE hash({same}) IN (FROM picked)"  # noqa: S608
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, file: Path) -> None:

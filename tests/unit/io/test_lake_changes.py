@@ -77,6 +77,14 @@ def test_a_late_message_and_what_an_edit_replaces(lake, tmp_path):
     assert touched(lake, before, tmp_path) == late, "rearranged files bring nothing"
 
 
+def test_an_edit_dated_in_the_future_takes_away_what_it_replaces(lake, tmp_path):
+    """The newest revision counts whenever it is dated: row 1 is in no view any more, its edit in none yet."""
+    before = versions(lake)
+    edit = interaction(4, source_message_id="m1", source_revision=1, occurred_at=UNTIL, phone_token=PHONES[3])
+    write(lake, "silver.interactions", [edit])
+    assert touched(lake, before, tmp_path) == {("silver.interactions", PHONES[0], False, True)}
+
+
 def test_links_that_say_something_else_touch_who_carries_the_identifier(lake, tmp_path):
     before = versions(lake)
     write(lake, lake_changes.LINKS, [

@@ -104,6 +104,32 @@ def test_a_row_that_an_older_edit_of_somebody_else_replaced_still_is_replaced(la
     assert {5, 6, 7} <= rows  # without 6, the message that c0 took over would count for c3 again
 
 
+def test_what_replaces_a_message_may_lie_in_the_other_table(lake, tmp_path):
+    """m5 was a message of c3 and is feedback of nobody since an edit: the slice of c3 has to know it."""
+    edit = interaction(1, raw_topic="raw.edits", source_message_id="m5", source_revision=1, kind="feedback")
+    write(lake, "silver.feedback", [edit])
+    before = versions(lake)
+    write(lake, "silver.interactions", [interaction(7, phone_token=PHONES[3], customer_id="c3")])
+    sliced(lake, before, tmp_path)
+    feedback = duckdb.read_parquet(str(tmp_path / "found" / "silver.feedback.parquet"))
+    assert feedback.project("raw_topic, raw_offset").fetchall() == [("raw.edits", 1)]
+
+
+def test_a_record_known_before_its_time_takes_itself_from_who_had_it_when_its_time_comes(lake, tmp_path):
+    """o1 is c0's until noon and nobody's from then on; both rows were there when the build of ten o'clock looked."""
+    at_ten, noon = AT + timedelta(hours=2), AT + timedelta(hours=4)
+    order = {"channel": "orders", "account": "shop", "order_id": "o1"}
+    write(lake, "silver.orders", [
+        interaction(1, **order, updated_at=AT, phone_token=PHONES[0], customer_id="c0"),
+        interaction(2, **order, updated_at=noon, occurred_at=noon, customer_id=None, identity_status="anonymous"),
+    ])  # fmt: skip
+    passed = Between("silver.orders", "occurred_at", at_ten, UNTIL)
+    customers, rows = sliced(lake, versions(lake), tmp_path, also=[passed])
+    assert "c0" in customers
+    assert rows == {1}
+    assert sliced(lake, versions(lake), tmp_path, also=[passed._replace(end_at=noon)]) is None
+
+
 def test_who_enters_or_leaves_a_window_is_concerned_without_any_news(lake, tmp_path):
     later = AT + timedelta(hours=1)
     write(lake, "silver.interactions", [interaction(6, phone_token=PHONES[1], customer_id="c1", received_at=later)])
