@@ -95,6 +95,8 @@ def publish(
     def rebuild(concerned: DataFrame | None, as_of_at: datetime) -> Rebuilt:
         then = basis.records_at(as_of_at)
         some = build(of_concerned(basis.rows, concerned), then.of_concerned(concerned), as_of_at)
+        if concerned is None and basis.others is not None:  # everybody is compared, not only who has changed
+            some = customer_360.with_others(some, basis.others, then.values, as_of_at=as_of_at)
         return Rebuilt(some, then.values)
 
     report = publish_checked(
@@ -116,7 +118,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     log_to_console()
     settings = Settings.load()
-    with gold_lock.building(settings.home):  # from the slices on: they hold rows of whoever is erased meanwhile
+    # From the slices on: they hold rows of whoever is erased meanwhile, and a second build would replace them.
+    with gold_lock.one_build_of(increments.TABLE, settings.home), gold_lock.building(settings.home):
         prepared = None if args.full else increments.prepare(settings, args.as_of)
         build_it = partial(publish, prepared=prepared)
         return run_gold("customer_360", [(build_it, args)], prepared_rows=None if prepared is None else prepared.rows)

@@ -6,9 +6,11 @@ import argparse
 import sys
 from datetime import UTC, datetime
 
-from jobs.spark import customer_360, customer_tags, hot_questions
-from jobs.spark.runner import run_gold
+from infra.stack.settings import Settings
+from jobs.spark import customer_360, customer_tags, hot_questions, increments
+from jobs.spark.runner import log_to_console, run_gold
 from jobs.spark.sources import instant
+from pipelines.io import gold_lock
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -28,7 +30,9 @@ def main(argv: list[str] | None = None) -> int:
         (customer_tags.publish, customer_tags.parse_args(as_of)),
         (hot_questions.publish, hot_questions.parse_args(as_of)),
     ]
-    return run_gold("gold", builds)
+    log_to_console()
+    with gold_lock.one_build_of(increments.TABLE, Settings.load().home):
+        return run_gold("gold", builds)
 
 
 if __name__ == "__main__":

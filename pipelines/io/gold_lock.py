@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -13,6 +16,18 @@ def building(home: Path) -> Iterator[None]:
     """Held by every gold build of the stack in ``home``; waits while an erasure is at work."""
     with _file(home) as file:
         fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def one_build_of(table: str, home: Path) -> Iterator[None]:
+    """Held by a build that starts from the last one: a second one of ``table`` waits, and starts from this one."""
+    with _file(home, f"{table}.lock") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            log.info("another build of %s is at work; this one waits for its end", table)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -29,7 +44,7 @@ def no_build(home: Path, tell: Callable[[str], object]) -> Iterator[None]:
 
 
 @contextmanager
-def _file(home: Path) -> Iterator[object]:
+def _file(home: Path, name: str = "gold.lock") -> Iterator[object]:
     home.mkdir(parents=True, exist_ok=True)
-    with (home / "gold.lock").open("w") as file:
+    with (home / name).open("w") as file:
         yield file

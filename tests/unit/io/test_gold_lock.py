@@ -38,6 +38,24 @@ def test_two_builds_are_at_work_together(tmp_path):
         assert other.wait(WAIT_S)
 
 
+def test_a_second_build_of_a_table_waits_and_one_of_another_table_does_not(tmp_path):
+    def build_of(table):
+        def work(entered, leave):
+            with gold_lock.one_build_of(table, tmp_path):
+                entered.set()
+                leave.wait(WAIT_S)
+
+        return work
+
+    with running(build_of("gold.a")) as (first, first_may_end):
+        assert first.wait(WAIT_S)
+        with running(build_of("gold.b")) as (other, _), running(build_of("gold.a")) as (second, _):
+            assert other.wait(WAIT_S)
+            assert not second.wait(0.2)
+            first_may_end.set()
+            assert second.wait(WAIT_S)
+
+
 def test_an_erasure_waits_for_the_build_that_began_and_says_so(tmp_path):
     told, entered = [], threading.Event()
 
