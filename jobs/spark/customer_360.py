@@ -82,7 +82,7 @@ def publish(
     if prepared is None and not args.full:
         prepared = increments.prepare(settings, args.as_of)
     if prepared is None:
-        sources = versions | record_versions(settings)
+        sources = record_versions(settings) | versions  # links that came since the rows were read are the next build's
         basis = increments.everything(spark, settings, rows, sources)
     else:
         sources, basis = prepared.versions, increments.since_last(spark, settings, prepared)

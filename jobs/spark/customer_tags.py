@@ -13,7 +13,7 @@ from jobs.spark import customer_360
 from jobs.spark.publishing import publish_checked
 from jobs.spark.restating import Rebuilt, restate_customers
 from jobs.spark.runner import run_gold
-from jobs.spark.sources import CustomerRecords, customer_records, instant, of_concerned, settled
+from jobs.spark.sources import CustomerRecords, customer_records, instant, of_concerned, record_versions, settled
 from pipelines import contracts
 from pipelines.quality.gate import Reconciliation, Report
 
@@ -57,8 +57,8 @@ def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings
     from pipelines.tables import customer_tags
 
     spark = rows.sparkSession
-    records = customer_records(spark, settings, args.as_of)
-    sources = versions | records.versions
+    sources = record_versions(settings) | versions  # rows and records by the same links
+    records = customer_records(spark, settings, args.as_of, sources)
     view = settled(customer_360.build(rows, records, args.as_of)).cache()
     tags = build(rows, records, view, args.as_of).cache()
 

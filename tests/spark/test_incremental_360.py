@@ -10,9 +10,9 @@ import pytest
 from deltalake import DeltaTable
 
 from infra.stack.settings import Settings
-from jobs.spark import customer_360
+from jobs.spark import customer_360, restating
 from jobs.spark.sources import silver_rows
-from pipelines.io import spark_delta
+from pipelines.io import lake_changes, spark_delta
 from tests.bench.customer_360_lake import Size, write_day, write_history
 from tests.unit.io.lake import interaction, write
 
@@ -96,3 +96,45 @@ def test_what_was_published_before_is_restated_as_after_a_full_build(published):
     assert reasons[f"p_{'7' * 24}"] == "identity"
     assert "late_rows" in reasons["c_6"]  # 60 days late
     assert "late_rows" in reasons["c_3"]  # it lost the message that an edit gave to c_4
+
+
+def test_a_link_that_comes_while_a_full_build_runs_is_known_to_the_next_increment(spark, tmp_path):
+    settings = Settings.load(home=tmp_path, port_base=26920)
+    lake = settings.table_path("silver.interactions").parents[1]
+    unknown = f"p_{'7' * 24}"
+    write(lake, "silver.interactions", [
+        interaction(1, received_at=UNTIL - 5 * DAY, phone_token=PHONE, customer_id=unknown,
+                    identity_status="provisional"),
+    ])  # fmt: skip
+    link = {"token": PHONE, "token_type": "phone", "stretch": 0, "link_rule": "attested", "customer_id": "c_0",
+            "valid_from_at": UNTIL - 400 * DAY, "recorded_at": UNTIL - DAY}  # fmt: skip
+    write(lake, "silver.identity_links", [link | {"token": "ph1_" + "8" * 32}])
+    rows, versions = silver_rows(spark, settings)
+    write(lake, "silver.identity_links", [link | {"customer_id": "c_7"}])
+    customer_360.publish(rows, versions, settings, SimpleNamespace(as_of=UNTIL, full=True))
+    view, incremental = publish(spark, settings, UNTIL)
+    assert incremental
+    assert view["customer_id"].to_list() == ["c_7"]
+
+
+def test_where_the_version_before_goes_during_a_build_nobody_is_restated_as_gone(spark, tmp_path, monkeypatch):
+    """The upkeep of silver may take it between the slices and the comparison, which then is of everybody."""
+    settings = Settings.load(home=tmp_path, port_base=26920)
+    lake = settings.table_path("silver.interactions").parents[1]
+    at = UNTIL - 5 * DAY
+    write(lake, "silver.interactions", [
+        interaction(n, received_at=at, member_token=f"member-{n}", customer_id=f"c_{n}") for n in (1, 2)
+    ])  # fmt: skip
+    publish(spark, settings, UNTIL)
+    late = interaction(3, received_at=UNTIL, occurred_at=at, member_token="member-1", customer_id="c_1")
+    write(lake, "silver.interactions", [late])
+
+    def gone(*_):
+        raise lake_changes.VersionGone("silver.interactions can't be read at version 0 any more")
+
+    monkeypatch.setattr(restating, "_touched", gone)
+    view, incremental = publish(spark, settings, UNTIL + DAY)
+    assert incremental
+    assert view["customer_id"].to_list() == ["c_1", "c_2"]
+    restated = pl.from_arrow(DeltaTable(str(settings.table_path("gold.restatements"))).to_pyarrow_table())
+    assert {key.split('"')[3] for key in restated["row_key"]} == {"c_1"}
