@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from infra.stack import lifecycle, ports, processes
 from infra.stack.settings import Settings
 
 BASE_PARTS = ["kafka", "flink-jobmanager", "flink-taskmanager", "mariadb"]
+
+# A slow machine is no failure of a rule: no test asserts an absolute time.
+hypothesis.settings.register_profile("kefulake", deadline=None)
+hypothesis.settings.load_profile("kefulake")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
