@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import orjson
-import uvicorn
 from confluent_kafka import KafkaException
 from fastapi import Depends, FastAPI, HTTPException
 from sqlalchemy.exc import DBAPIError
@@ -22,8 +20,8 @@ from starlette.responses import Response
 
 from infra.stack.settings import Settings
 from jobs.ops.auditing import audit_log
+from jobs.services.http_server import serve
 from pipelines import contracts
-from pipelines.collectors.connections import guarded_protocol
 from pipelines.io.audit_log import AuditLog, sender
 from pipelines.io.compacted_tail import TailError
 from pipelines.io.customer_reads import CustomerReads, view_columns
@@ -40,7 +38,6 @@ from pipelines.privacy.tokens import PREFIXES, Tokeniser
 
 log = logging.getLogger(__name__)
 
-SHUTDOWN_S = 10
 # A personal value is remembered by nobody here: the tokeniser forgets all but the last few.
 REMEMBERED_VALUES = 16
 
@@ -194,25 +191,7 @@ def main() -> None:
     """Serve until told to stop (SIGTERM)."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings, policy = Settings.load(), contracts.policy("lookup")
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again after a clean stop: that must not kill
-    protocol = guarded_protocol(
-        header_timeout_s=policy["header_timeout_s"], max_header_bytes=policy["max_header_bytes"]
-    )
-    uvicorn.run(
-        create_app(settings),
-        host="127.0.0.1",
-        port=settings.ports.lookup,
-        loop="uvloop",
-        http=protocol,
-        ws="none",
-        access_log=False,  # an identifier may stand in a path
-        log_level="warning",
-        server_header=False,
-        limit_concurrency=policy["max_connections"],
-        backlog=policy["max_connections"],
-        timeout_keep_alive=policy["keep_alive_s"],
-        timeout_graceful_shutdown=SHUTDOWN_S,
-    )
+    serve(create_app(settings), host="127.0.0.1", port=settings.ports.lookup, policy=policy)
 
 
 if __name__ == "__main__":

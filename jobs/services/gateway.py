@@ -9,23 +9,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
-import uvicorn
 from fastapi import Depends, FastAPI, HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from infra.stack import roots
 from infra.stack.settings import Settings
+from jobs.services.http_server import serve
 from pipelines import contracts
 from pipelines.collectors import accounts, regions
 from pipelines.collectors.acknowledged_producer import AcknowledgedProducer
-from pipelines.collectors.connections import guarded_protocol
 from pipelines.collectors.counters import Counters
 from pipelines.collectors.door import Door, json_response
 from pipelines.collectors.nonces import Nonces
@@ -34,7 +32,6 @@ from pipelines.collectors.region_producers import RegionProducers
 log = logging.getLogger(__name__)
 
 LOG_REFUSALS_EVERY_S = 60.0
-SHUTDOWN_S = 10
 
 
 def create_app(settings: Settings, *, clock_s: Callable[[], float] = time.time) -> FastAPI:
@@ -144,25 +141,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = Settings.load()
     policy = contracts.policy("gateway")
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again after a clean stop: that must not kill
-    protocol = guarded_protocol(
-        header_timeout_s=policy["header_timeout_s"], max_header_bytes=policy["max_header_bytes"]
-    )
-    uvicorn.run(
-        create_app(settings),
-        host=args.host,
-        port=args.port or settings.ports.gateway,
-        loop="uvloop",
-        http=protocol,
-        ws="none",
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        limit_concurrency=policy["max_connections"],
-        backlog=policy["max_connections"],
-        timeout_keep_alive=policy["keep_alive_s"],
-        timeout_graceful_shutdown=SHUTDOWN_S,
-    )
+    serve(create_app(settings), host=args.host, port=args.port or settings.ports.gateway, policy=policy)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ _LOCAL = {
 # A job over a small lake is over before the JVM's second compiler or Spark's generated classes pay: both would take
 # more CPU than the work (figures in DECISIONS.md, "Gold builds"). The first compiler alone has 48 MB for its code by
 # default: a session of many queries filled them, and the JVM compiled nothing from then on.
+SMALL = "spark.kefulake.small"
 _SMALL = {
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m",
     "spark.sql.codegen.wholeStage": "false",
@@ -38,12 +39,10 @@ _SMALL = {
     # Planning is most of what a small build costs. Planned once instead of after every stage, and without inferred
     # filters, customer_360 and customer_tags take 26 s instead of 36.
     "spark.sql.adaptive.enabled": "false",
+    # And what Spark plans is the step at hand, not all that led there (jobs/spark/sources.py, settled).
+    SMALL: "true",
 }
-SMALL_ROWS = 300_000
-# Below this a build keeps its inputs as plain rows: what Spark then plans is the step at hand, not all that led there
-# (jobs/spark/sources.py, settled).
-TINY = "spark.kefulake.tiny"
-TINY_ROWS = 200_000
+SMALL_ROWS = 200_000
 _ALWAYS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -70,7 +69,6 @@ def spark_session(name: str, settings: Settings, *, rows: int | None = None) -> 
     # Settings made here would win over those of spark-submit, so a cluster's own stay untouched.
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     local = _LOCAL | (_SMALL if rows is not None and rows < SMALL_ROWS else {})
-    local[TINY] = str(rows is not None and rows < TINY_ROWS).lower()
     for key, value in (_ALWAYS if submitted else local | _ALWAYS).items():
         builder = builder.config(key, value)
     class_path = jars.class_path(settings, "spark")
