@@ -26,10 +26,11 @@ _LOCAL = {
     # Filters that Spark infers from all that is known of sixty columns: a quarter of the time of a small build.
     "spark.sql.constraintPropagation.enabled": "false",
 }
+# Tells the parts of a job that its session is one for few rows.
+SMALL = "spark.kefulake.small"
 # A job over a small lake is over before the JVM's second compiler or Spark's generated classes pay: both would take
 # more CPU than the work (figures in DECISIONS.md, "Gold builds"). The first compiler alone has 48 MB for its code by
 # default: a session of many queries filled them, and the JVM compiled nothing from then on.
-SMALL = "spark.kefulake.small"
 _SMALL = {
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m",
     "spark.sql.codegen.wholeStage": "false",
