@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 CONTACT_KINDS = ("message", "consultation", "feedback", "complaint")
+# Kinds that are counted for themselves, and the name of the count.
+STATED = {"consultation": "consultations", "complaint": "complaints", "feedback": "feedbacks"}
 
 
 def customer_rows(rows: DataFrame) -> DataFrame:
@@ -15,7 +17,10 @@ def customer_rows(rows: DataFrame) -> DataFrame:
 
 
 def contacts(rows: DataFrame, *, session_gap_s: int) -> DataFrame:
-    """One row per contact: customer_id, channel, started_at, ended_at, from rows in which the customer spoke.
+    """One row per contact, from rows in which the customer spoke.
+
+    Columns: customer_id, channel, started_at, ended_at, is_session, messages (rows in which the customer spoke), and
+    for each of STATED how many there were and when the last was.
 
     Rows of one session of the source are one contact. Messages without a session are one contact while each follows
     the last within ``session_gap_s``. A call, mail, post, score or complaint without a session is one by itself.
@@ -26,11 +31,18 @@ def contacts(rows: DataFrame, *, session_gap_s: int) -> DataFrame:
         "_contact", F.concat(F.lit("e:"), "event_id")
     )
     keyed = in_session.unionByName(alone).unionByName(_by_gap(loose, session_gap_s))
-    return (
-        keyed.groupBy("customer_id", "channel", "account", "_contact")
-        .agg(F.min("occurred_at").alias("started_at"), F.max("occurred_at").alias("ended_at"))
-        .select("customer_id", "channel", "started_at", "ended_at")
+    each = keyed.groupBy("customer_id", "channel", "account", "_contact").agg(
+        F.min("occurred_at").alias("started_at"),
+        F.max("occurred_at").alias("ended_at"),
+        F.count(F.lit(1)).alias("messages"),
+        *[column for kind, counted in STATED.items() for column in _stated(kind, counted)],
     )
+    return each.withColumn("is_session", F.col("_contact").startswith("s:")).drop("account", "_contact")
+
+
+def _stated(kind: str, counted: str) -> list[Column]:
+    at = F.when(F.col("kind") == kind, F.col("occurred_at"))
+    return [F.count(at).alias(counted), F.max(at).alias(f"last_{kind}_at")]
 
 
 def repeats(found: DataFrame, *, within_days: int) -> DataFrame:

@@ -7,11 +7,11 @@ from datetime import datetime
 from functools import reduce
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines import contracts
-from pipelines.tables.contacts import contacts, customer_rows, repeats
+from pipelines.tables.contacts import STATED, contacts, customer_rows, repeats
 from pipelines.tables.order_values import MEASURES
 
 TABLE = "gold.customer_360"
@@ -48,15 +48,14 @@ def build(
     """
     until = F.lit(as_of_at)
     known = rows.where((F.col("occurred_at") < until) & F.col("customer_id").isNotNull())
-    spoken = customer_rows(known)
     found = known_contacts(rows, as_of_at=as_of_at, policy=policy)
     in_window = F.col("started_at") >= until - F.expr(f"INTERVAL {int(policy['window_days'])} DAYS")
+    measured = _measures(known)
     view = (
-        customers(known, base, orders)
-        .join(_measures(known), on="customer_id", how="left")
-        .join(_spoken(spoken), on="customer_id", how="left")
+        customers(measured, base, orders)
+        .join(measured.drop("identity_status"), on="customer_id", how="left")
+        .join(_outcomes(known), on="customer_id", how="left")
         .join(_contacts(found, in_window), on="customer_id", how="left")
-        .join(_preferred(found.where(in_window)), on="customer_id", how="left")
         .join(base.drop("identity_status"), on="customer_id", how="left")
         .join(values, on="customer_id", how="left")
         .withColumn("as_of_at", until)
@@ -95,18 +94,24 @@ def known_contacts(rows: DataFrame, *, as_of_at: datetime, policy: Mapping[str, 
 def customers(*sources: DataFrame) -> DataFrame:
     """Everybody any of the sources knows: customer_id, and identity_status (linked where any of them is)."""
     each = [source.select("customer_id", "identity_status") for source in sources]
+    return reduce(DataFrame.unionByName, each).groupBy("customer_id").agg(_status().alias("identity_status"))
+
+
+def _status() -> Column:
     linked = F.max(F.when(F.col("identity_status") == "linked", 1).otherwise(0)) == 1
-    status = F.when(linked, "linked").otherwise("provisional").alias("identity_status")
-    return reduce(DataFrame.unionByName, each).groupBy("customer_id").agg(status)
+    return F.when(linked, "linked").otherwise("provisional")
+
+
+# Spark sorts all rows for an aggregate that keeps a text or a struct, and hashes them for one that keeps numbers and
+# instants. So texts are looked for among few rows only: those with an outcome, a customer's channels.
 
 
 def _measures(known: DataFrame) -> DataFrame:
     scored = F.col("score_corrected").isNotNull() & (F.col("score_scale_max") > 0)
     parts = F.when(scored, F.round(F.col("score_corrected") / F.nullif("score_scale_max", F.lit(0.0)) * 10000))
     waited_ms = F.round(F.col("response_time_corrected_s") * 1000)
-    stated = F.when(F.col("outcome").isNotNull(), F.struct("occurred_at", "raw_topic", "raw_partition", "raw_offset"))
     return known.groupBy("customer_id").agg(
-        F.max_by("outcome", stated).alias("last_outcome"),
+        _status().alias("identity_status"),
         F.count(parts).alias("csat_count"),
         F.sum(parts.cast("long")).alias("csat_sum_bp"),
         F.count(waited_ms).alias("response_count"),
@@ -114,32 +119,35 @@ def _measures(known: DataFrame) -> DataFrame:
     )
 
 
-def _spoken(spoken: DataFrame) -> DataFrame:
-    session = F.when(F.col("session_id").isNotNull(), F.struct("channel", "account", "session_id"))
-    kinds = [("consultation", "consultations"), ("complaint", "complaints"), ("feedback", "feedbacks")]
-    of_kind = {kind: F.when(F.col("kind") == kind, F.col("occurred_at")) for kind, _ in kinds}
-    return spoken.groupBy("customer_id").agg(
-        F.count(F.lit(1)).alias("customer_messages"),
-        F.count_distinct(session).alias("sessions"),
-        *[F.count(of_kind[kind]).alias(column) for kind, column in kinds],
-        *[F.max(of_kind[kind]).alias(f"last_{kind}_at") for kind, _ in kinds],
-    )
+def _outcomes(known: DataFrame) -> DataFrame:
+    newest = F.max_by("outcome", F.struct("occurred_at", "raw_topic", "raw_partition", "raw_offset"))
+    return known.where("outcome IS NOT NULL").groupBy("customer_id").agg(newest.alias("last_outcome"))
 
 
-def _contacts(found: DataFrame, in_window: Any) -> DataFrame:
-    return found.groupBy("customer_id").agg(
+def _contacts(found: DataFrame, in_window: Column) -> DataFrame:
+    """A row a customer of all that is counted by contact, by way of a row a customer and channel."""
+    instants = [f"last_{kind}_at" for kind in STATED]
+    each = found.groupBy("customer_id", "channel").agg(
         F.min("started_at").alias("first_contact_at"),
         F.max("ended_at").alias("last_contact_at"),
-        F.max_by("channel", F.struct("ended_at", "started_at", "channel")).alias("last_channel"),
-        F.count_distinct("channel").alias("channels"),
         F.count(F.lit(1)).alias("contacts"),
-        *[F.count_if(F.col("channel") == c).alias(_COUNT + c) for c in contact_channels()],
         F.count_if(in_window).alias("contacts_in_window"),
+        F.max(F.when(in_window, F.col("ended_at"))).alias("newest_in_window_at"),
         F.count_if("is_repeat").alias("repeat_contacts"),
+        F.count_if("is_session").alias("sessions"),
+        F.sum("messages").alias("customer_messages"),
+        *[F.sum(counted).alias(counted) for counted in STATED.values()],
+        *[F.max(name).alias(name) for name in instants],
     )
-
-
-def _preferred(found: DataFrame) -> DataFrame:
-    each = found.groupBy("customer_id", "channel").agg(F.count(F.lit(1)).alias("n"), F.max("ended_at").alias("newest"))
-    best = F.max_by("channel", F.struct("n", "newest", "channel"))
-    return each.groupBy("customer_id").agg(best.alias("preferred_channel"))
+    recently = F.when(F.col("contacts_in_window") > 0, F.struct("contacts_in_window", "newest_in_window_at", "channel"))
+    sums = ["contacts", "contacts_in_window", "repeat_contacts", "sessions", "customer_messages", *STATED.values()]
+    return each.groupBy("customer_id").agg(
+        F.min("first_contact_at").alias("first_contact_at"),
+        F.max("last_contact_at").alias("last_contact_at"),
+        F.max_by("channel", F.struct("last_contact_at", "channel")).alias("last_channel"),
+        F.max_by("channel", recently).alias("preferred_channel"),
+        F.count("channel").alias("channels"),
+        *[F.sum(F.when(F.col("channel") == c, F.col("contacts"))).alias(_COUNT + c) for c in contact_channels()],
+        *[F.sum(name).alias(name) for name in sums],
+        *[F.max(name).alias(name) for name in instants],
+    )

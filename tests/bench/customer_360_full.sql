@@ -65,7 +65,7 @@ WITH rows AS (
   FROM contacts
 ), contact_figures AS (
   SELECT customer_id, min(started_at) AS first_contact_at, max(ended_at) AS last_contact_at,
-         max_by(channel, struct(ended_at, started_at, channel)) AS last_channel, count(DISTINCT channel) AS channels,
+         max_by(channel, struct(ended_at, channel)) AS last_channel, count(DISTINCT channel) AS channels,
          count(*) AS contacts, count_if(channel = 'phone') AS contacts_phone, count_if(channel = 'app') AS contacts_app,
          count_if(channel = 'mini_program') AS contacts_mini_program, count_if(channel = 'wechat') AS contacts_wechat,
          count_if(channel = 'wecom') AS contacts_wecom, count_if(channel = 'web_chat') AS contacts_web_chat,
