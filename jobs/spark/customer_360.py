@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING
 from infra.stack.settings import Settings
 from jobs.spark import increments
 from jobs.spark.publishing import publish_checked
-from jobs.spark.restating import Rebuilt, restate_customers
-from jobs.spark.runner import log_to_console, run_gold
+from jobs.spark.restating import Known, Rebuilt, restate_customers
+from jobs.spark.runner import gold_session, log_to_console, run_gold
 from jobs.spark.sources import CustomerRecords, instant, of_concerned, record_versions, settled
 from pipelines import contracts
 from pipelines.io import gold_lock
@@ -95,8 +96,6 @@ def publish(
     def rebuild(concerned: DataFrame | None, as_of_at: datetime) -> Rebuilt:
         then = basis.records_at(as_of_at)
         some = build(of_concerned(basis.rows, concerned), then.of_concerned(concerned), as_of_at)
-        if concerned is None and basis.others is not None:  # everybody is compared, not only who has changed
-            some = customer_360.with_others(some, basis.others, then.values, as_of_at=as_of_at)
         return Rebuilt(some, then.values)
 
     report = publish_checked(
@@ -105,7 +104,9 @@ def publish(
         settings,
         reconciliations=second_path(basis.rows, records, built, args.as_of),
         notes={"as_of_at": args.as_of, "sources": sources, "incremental": prepared is not None, **increments.made_by()},
-        restate=lambda staged: restate_customers(customer_360.TABLE, settings, spark, sources, rebuild),
+        restate=lambda staged: restate_customers(
+            customer_360.TABLE, settings, spark, sources, rebuild, prepared and Known(prepared.touched_then)
+        ),
     )
     log.info("%d customers", report.checked_rows)
     built.unpersist()
@@ -120,9 +121,17 @@ def main(argv: list[str] | None = None) -> int:
     settings = Settings.load()
     # From the slices on: they hold rows of whoever is erased meanwhile, and a second build would replace them.
     with gold_lock.one_build_of(increments.TABLE, settings.home), gold_lock.building(settings.home):
-        prepared = None if args.full else increments.prepare(settings, args.as_of)
+        # Spark takes five seconds to open, on one core and in the main thread (else Ctrl-C would not stop its jobs).
+        with ThreadPoolExecutor(1) as beside:
+            cutting = None if args.full else beside.submit(increments.prepare, settings, args.as_of)
+            session = gold_session("customer_360", settings)
+            try:
+                prepared = None if cutting is None else cutting.result()
+            except BaseException:
+                session.stop()
+                raise
         build_it = partial(publish, prepared=prepared)
-        return run_gold("customer_360", [(build_it, args)], prepared_rows=None if prepared is None else prepared.rows)
+        return run_gold("customer_360", [(build_it, args)], session=session, reads_silver=prepared is None)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ import duckdb
 
 from infra.stack.settings import Settings
 from jobs.spark.restating import Earlier
-from jobs.spark.sources import RECORDS, SILVER, CustomerRecords, customer_records, kept, records_of, settled
+from jobs.spark.sources import RECORDS, SILVER, CustomerRecords, customer_records, kept, records_of
 from pipelines import contracts
 from pipelines.io import lake_changes, lake_slices, spark_delta
+from pipelines.io.lake_span import VersionGone
 from pipelines.tables.current_rows import current_rows, identifier_columns, token_columns
 
 if TYPE_CHECKING:
@@ -23,18 +24,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 TABLE = "gold.customer_360"
-# A build that another version of one of these made says nothing about this one's rows.
+# A build that another version of one of these made says nothing about this one's rows. The rules have no file of their
+# own: their number goes up when a row would be another. 2: last_channel by end and name.
+RULES = 2
 POLICIES = ("identity", "gold", "value_tiers")
 INCREMENT, ROWS = f"{TABLE}.increment", f"{TABLE}.rows"
 TABLES = tuple(dict.fromkeys((*SILVER, *RECORDS)))
 
 
 class Prepared(NamedTuple):
-    """The ``slices`` at ``versions`` (None: nothing came, nobody's window moved), and how many rows they have."""
+    """The ``slices`` at ``versions`` (None: nothing came, nobody's window moved).
+
+    ``touched_then``: what of it may change a figure of the build before (None: nothing).
+    """
 
     versions: dict[str, int | None]
     slices: lake_slices.Slices | None
-    rows: int
+    touched_then: lake_changes.Touched | None
 
 
 class Basis(NamedTuple):
@@ -52,7 +58,8 @@ class Basis(NamedTuple):
 def made_by() -> dict[str, Any]:
     """What of this version of Kefulake decides on the rows of the view, for the notes of a build."""
     columns = [f.name for f in contracts.table(TABLE).fields]
-    return {"policies": {name: contracts.policy(name)["version"] for name in POLICIES}, "columns": columns}
+    return {"policies": {name: contracts.policy(name)["version"] for name in POLICIES}, "columns": columns,
+            "rules": RULES}  # fmt: skip
 
 
 def everything(
@@ -66,7 +73,7 @@ def everything(
 def prepare(settings: Settings, as_of_at: datetime) -> Prepared | None:
     """What came since the last build, copied aside; None where a full build is due, and the log says why.
 
-    Needs no Spark: how many rows there are decides how large a session the build opens.
+    Needs no Spark, whose session opens meanwhile.
     """
     told = next(spark_delta.notes(settings.table_path(TABLE)), None)
     if told is None:
@@ -81,11 +88,10 @@ def prepare(settings: Settings, as_of_at: datetime) -> Prepared | None:
         return None
     versions = {table: spark_delta.version_of(settings.table_path(table)) for table in TABLES}
     try:
-        slices = _slices(settings, build, versions, as_of_at)
-    except lake_changes.VersionGone as gone:
+        return _slices(settings, build, versions, as_of_at)
+    except VersionGone as gone:
         log.info("full build: what came since %s can't be told: %s", build.run_id, gone)
         return None
-    return Prepared(versions, slices, 0 if slices is None else _count(slices))
 
 
 def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> Basis:
@@ -95,11 +101,13 @@ def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> B
     if prepared.slices is not None:  # what an earlier build of this session cached of files of these names is another's
         spark.catalog.refreshByPath(str(prepared.slices.customers.parent))
     tables = {table: _read(spark, prepared.slices, table) for table in TABLES}
-    nobody = spark.createDataFrame([], "customer_id string")
-    concerned = nobody if prepared.slices is None else spark.read.parquet(str(prepared.slices.customers))
+    if prepared.slices is None:
+        concerned = spark.createDataFrame([], "customer_id string")
+    else:
+        concerned = spark.read.schema("customer_id string").parquet(str(prepared.slices.customers))
     path = settings.table_path(TABLE)
     published = spark_delta.read(spark, path, TABLE, spark_delta.version_of(path))
-    others = settled(published.join(concerned, on="customer_id", how="left_anti"), few=True).cache()
+    others = published.join(concerned, on="customer_id", how="left_anti")
     rows = current_rows(*[tables[t] for t in SILVER], contracts.policy("identity"))
     rows = rows.join(concerned, on="customer_id", how="left_semi")
     rows = kept(rows, settings.home / "staging" / ROWS)
@@ -108,7 +116,6 @@ def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> B
     def records_at(as_of_at: datetime) -> CustomerRecords:
         return records_of(tables, as_of_at, concerned=concerned, measured=measured)
 
-    log.info("incremental build: %d customers have changed, %d have not", concerned.count(), others.count())
     return Basis(rows, records_at, concerned, others)
 
 
@@ -135,16 +142,13 @@ def windows(earlier_at: datetime, as_of_at: datetime) -> list[lake_changes.Betwe
 
 
 def _slices(
-    settings: Settings, build: Earlier, versions: Mapping[str, int | None], as_of_at: datetime
-) -> lake_slices.Slices | None:
+    settings: Settings, build: Earlier, versions: dict[str, int | None], as_of_at: datetime
+) -> Prepared:  # fmt: skip
     folder: Path = settings.home / "staging" / INCREMENT
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     identity = contracts.policy("identity")
-    tokens, paths = (
-        identifier_columns(identity),
-        {t: settings.table_path(t) for t in dict.fromkeys((*SILVER, *RECORDS))},
-    )
+    tokens, paths = identifier_columns(identity), {t: settings.table_path(t) for t in TABLES}
     with duckdb.connect() as connection:
         connection.execute("SET temp_directory = ?", [str(folder / "spilled")])
         found = lake_changes.touched(
@@ -152,31 +156,21 @@ def _slices(
             also=windows(build.as_of_at, as_of_at),
         )  # fmt: skip
         if found is None:
-            return None
-        return lake_slices.write_slices(
-            connection,
-            paths,
-            versions,
-            tokens=tokens,
-            provisional=token_columns(identity["provisional"]),
+            log.info("incremental build: nobody has changed")
+            return Prepared(versions, None, None)
+        then = lake_changes.touched_then(connection, tokens=tokens, until=build.as_of_at, folder=folder / "then")
+        slices = lake_slices.write_slices(
+            connection, paths, versions, tokens=tokens, provisional=token_columns(identity["provisional"]),
             folder=folder,
-        )
-
-
-def _count(slices: lake_slices.Slices) -> int:
-    with duckdb.connect() as connection:
-        return sum(connection.read_parquet(str(file)).shape[0] for file in slices.tables.values())
+        )  # fmt: skip
+        changed = connection.read_parquet(str(slices.customers)).shape[0]
+    log.info("incremental build: at most %d customers have changed", changed)
+    return Prepared(versions, slices, then)
 
 
 def _read(spark: SparkSession, slices: lake_slices.Slices | None, table: str) -> DataFrame:
-    """The rows of a table in the contract's columns; none without slices."""
-    from pyspark.sql import functions as F
-
+    """The rows of a table in the contract's columns, a text that was left out NULL; none without slices."""
     schema = contracts.spark_schema(contracts.table(table))
     if slices is None:
         return spark.createDataFrame([], schema)
-    found = spark.read.parquet(str(slices.tables[table]))
-    return found.select(
-        *[F.col(f.name).cast(f.dataType) if f.name in found.columns else F.lit(None).cast(f.dataType).alias(f.name)
-          for f in schema]
-    )  # fmt: skip
+    return spark.read.schema(schema).parquet(str(slices.tables[table]))  # told, not asked for by a job a file

@@ -17,6 +17,7 @@ from jobs.spark.sources import RECORDS, SILVER
 from pipelines import contracts
 from pipelines.io import lake_changes, spark_delta
 from pipelines.io.duckdb_lake import view_sql
+from pipelines.io.lake_span import VersionGone
 from pipelines.tables import restatements
 from pipelines.tables.current_rows import identifier_columns
 
@@ -61,8 +62,19 @@ class Rebuilt(NamedTuple):
 Rebuild = Callable[["DataFrame | None", datetime], Rebuilt]
 
 
+class Known(NamedTuple):
+    """What came since the last build that may change its figures (None: nothing), found by who asked before."""
+
+    touched: lake_changes.Touched | None
+
+
 def restate_customers(
-    table: str, settings: Settings, spark: SparkSession, versions: Mapping[str, int | None], rebuild: Rebuild
+    table: str,
+    settings: Settings,
+    spark: SparkSession,
+    versions: Mapping[str, int | None],
+    rebuild: Rebuild,
+    known: Known | None = None,
 ) -> list[Restated]:
     """The last build's figures of ``table``, one that has customer_id, by what is known at ``versions``.
 
@@ -75,8 +87,9 @@ def restate_customers(
     build = Earlier.of(told)
     with _workplace(table, settings) as (connection, folder):
         try:
-            found = _touched(connection, build, settings, versions, [*SILVER, *RECORDS], folder)
-        except lake_changes.VersionGone as gone:
+            tables = [*SILVER, *RECORDS]
+            found = known.touched if known else _touched(connection, build, settings, versions, tables, folder)
+        except VersionGone as gone:
             log.warning("%s: what came since %s can't be told, so everybody is compared: %s", table, build.run_id, gone)
             found, concerned = None, None
         else:
@@ -160,7 +173,7 @@ def _why(
     """Periods with the reasons why their figures may have changed: (period_start_date, restatement_reason)."""
     try:
         found = _touched(connection, build, settings, versions, SILVER, folder)
-    except lake_changes.VersionGone as gone:
+    except VersionGone as gone:
         log.warning("why figures of %s changed can't be told: %s", build.run_id, gone)
         found = None
     if found is None:
@@ -213,8 +226,10 @@ def _workplace(table: str, settings: Settings) -> Iterator[tuple[DuckDBPyConnect
     folder = settings.home / "staging" / f"{table}.restated"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with duckdb.connect() as connection:
-        connection.execute("SET temp_directory = ?", [str(folder / "spilled")])
-        connection.execute("SET TimeZone = 'UTC'")
-        yield connection, folder
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with duckdb.connect() as connection:
+            connection.execute("SET temp_directory = ?", [str(folder / "spilled")])
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection, folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -91,7 +91,7 @@ def rows_sql(name: str, table: DeltaTable | None, files: Sequence[str], *, decla
 
     ``declared``: also the contract's columns that the log does not know yet; they are NULL.
     """
-    columns, partitions = _contract_columns(name), []
+    columns, partitions = contract_columns(name), []
     if table is not None:
         require_plain_files(name, table)
         known = {f.name: _type(name, f.name, f.type) for f in table.schema().fields}
@@ -134,7 +134,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, lake: Path, named: set[str] |
     connection.execute("SET lock_configuration = true")
 
 
-def _contract_columns(name: str) -> dict[str, str]:
+def contract_columns(name: str) -> dict[str, str]:
     declared = contracts.tables().get(name)
     return {f.name: _DUCKDB[f.type] for f in declared.fields} if declared else {}
 

@@ -6,17 +6,16 @@ Cheap by design: files that both versions hold are not compared, and where neith
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
 
 from pipelines import contracts
-from pipelines.io.duckdb_lake import quoted, rows_sql
+from pipelines.io.duckdb_lake import quoted
+from pipelines.io.lake_links import read_links
+from pipelines.io.lake_span import Span, VersionGone
 
 LINKS = "silver.identity_links"
 # What makes two rows the same message or record, one replacing the other (see newest_revisions and newest_records).
@@ -35,10 +34,6 @@ _RECORDS = {"silver.customers", "silver.orders"}
 # A phone nobody has verified finds no customer (pipelines/tables/customer_base.py).
 _UNVERIFIED = {("silver.customers", "phone_token"): "CASE WHEN phone_verified THEN phone_token END"}
 _COORDINATES = "raw_topic, raw_partition, raw_offset"
-
-
-class VersionGone(RuntimeError):
-    """What a build read is not there any more: an erasure, or files kept for a week; the message says what."""
 
 
 class Between(NamedTuple):
@@ -62,40 +57,6 @@ class Touched(NamedTuple):
     links: Path
 
 
-@dataclass(frozen=True)
-class Span:
-    """A table between two versions: its files then and now."""
-
-    name: str
-    table: DeltaTable | None
-    before: tuple[str, ...]
-    now: tuple[str, ...]
-
-    @classmethod
-    def of(cls, name: str, path: Path, before: int | None, now: int | None) -> Span:
-        """Raises VersionGone where one of the versions is not there any more."""
-        try:
-            then = () if before is None else tuple(DeltaTable(str(path), version=before).file_uris())
-            table = None if now is None else DeltaTable(str(path), version=now)
-        except DeltaError as error:
-            raise VersionGone(f"{name} can't be read at version {before} or {now} any more: {error}") from error
-        return cls(name, table, then, () if table is None else tuple(table.file_uris()))
-
-    @property
-    def came(self) -> tuple[str, ...]:
-        return tuple(sorted({*self.now} - {*self.before}))
-
-    @property
-    def went(self) -> tuple[str, ...]:
-        return tuple(sorted({*self.before} - {*self.now}))
-
-    def rows(self, files: Sequence[str]) -> str:
-        """The query over some of the files. Raises VersionGone where one is not there any more."""
-        if gone := [file for file in files if not Path(file).exists()]:
-            raise VersionGone(f"{self.name}: {len(gone)} files of an earlier version are gone, e.g. {gone[0]}")
-        return f"({rows_sql(self.name, self.table, files, declared=True)})"
-
-
 def touched(
     connection: duckdb.DuckDBPyConnection,
     paths: Mapping[str, Path],
@@ -115,7 +76,7 @@ def touched(
     """
     connection.execute("SET TimeZone = 'UTC'")
     spans = {name: Span.of(name, path, before.get(name), now.get(name)) for name, path in paths.items()}
-    links_moved = _read_links(connection, spans.pop(LINKS))
+    links_moved = read_links(connection, spans.pop(LINKS))
     for span in spans.values():
         _require_rows(connection, span)
     wanted = {name: [one for one in also if one.table == name] for name in spans}
@@ -126,7 +87,28 @@ def touched(
     if not found or not (links_moved or also or connection.table("came").limit(1).fetchall()):
         return None
     connection.execute(f"CREATE OR REPLACE TEMP TABLE touched AS {' UNION ALL '.join(found)}", {"until": until})
-    return _written(connection, tokens, folder) if connection.table("touched").limit(1).fetchall() else None
+    return _written(connection, "touched", tokens, folder)
+
+
+def touched_then(
+    connection: duckdb.DuckDBPyConnection, *, tokens: Sequence[str], until: datetime, folder: Path
+) -> Touched | None:
+    """What `touched` finds with an earlier `until` and no `also`, out of what it found on this connection just now."""
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE counted AS FROM came WHERE news AND (kind = 'message' OR occurred_at < $until)",
+        {"until": until},
+    )
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE touched_then AS SELECT * FROM (
+          SELECT * REPLACE (
+            (kind, {_COORDINATES}) IN (SELECT (kind, {_COORDINATES}) FROM counted) AS fresh,
+            same IS NOT NULL AND (kind, same) IN (SELECT (kind, same) FROM counted) AS late)
+          FROM touched WHERE occurred_at < $until)
+        WHERE late OR moved""",  # noqa: S608
+        {"until": until},
+    )
+    return _written(connection, "touched_then", tokens, folder)
 
 
 def _require_rows(connection: duckdb.DuckDBPyConnection, span: Span) -> None:
@@ -139,7 +121,10 @@ def _require_rows(connection: duckdb.DuckDBPyConnection, span: Span) -> None:
         raise VersionGone(f"{span.name}: rows were taken out since, e.g. {'/'.join(map(str, lost))}: an erasure")
 
 
-_NOTHING_CAME = "SELECT '' AS kind, '' AS same, '' AS raw_topic, 0 AS raw_partition, 0 AS raw_offset WHERE false"
+_NOTHING_CAME = (
+    "SELECT '' AS kind, '' AS same, '' AS raw_topic, 0 AS raw_partition, 0 AS raw_offset, "
+    "NULL::TIMESTAMPTZ AS occurred_at, true AS news WHERE false"
+)
 
 
 def _came(span: Span, until: datetime) -> str:
@@ -147,7 +132,7 @@ def _came(span: Span, until: datetime) -> str:
     rows = f"SELECT * FROM {span.rows(span.came)} WHERE {_counts(kind, until)}"  # noqa: S608
     went = f"SELECT {_COORDINATES} FROM {span.rows(span.went)}"  # noqa: S608
     new = f"({rows}) ANTI JOIN ({went}) USING ({_COORDINATES})"
-    return f"SELECT '{kind}' AS kind, {same} AS same, {_COORDINATES} FROM {new}"  # noqa: S608
+    return f"SELECT '{kind}' AS kind, {same} AS same, {_COORDINATES}, occurred_at, true AS news FROM {new}"  # noqa: S608
 
 
 def _counts(kind: str, until: datetime) -> str:
@@ -159,7 +144,8 @@ def _in_time(span: Span, until: datetime, also: Sequence[Between]) -> str:
     """Records that replace an earlier revision, perhaps somebody else's, from an instant of `also` on."""
     kind, same = _SAME[span.name]
     return (
-        f"SELECT '{kind}' AS kind, {same} AS same, {_COORDINATES} FROM {span.rows(span.now)} "  # noqa: S608
+        f"SELECT '{kind}' AS kind, {same} AS same, {_COORDINATES}, occurred_at, false AS news "  # noqa: S608
+        f"FROM {span.rows(span.now)} "
         f"WHERE {_counts(kind, until)} AND ({_within(also)})"
     )
 
@@ -190,8 +176,9 @@ def _rows(span: Span, tokens: Sequence[str], also: Sequence[Between]) -> str:
     moved = " OR ".join(f"{held[t]} IN (FROM moved_tokens)" for t in tokens if t in columns)
     listed = ", ".join(f"{expression} AS {quoted(t)}" for t, expression in held.items())
     return f"""
-      SELECT * EXCLUDE (moved, within) FROM (
-        SELECT '{span.name}' AS source_table, customer_id, identity_status, occurred_at, {listed},
+      SELECT * EXCLUDE (within) FROM (
+        SELECT '{span.name}' AS source_table, '{kind}' AS kind, {same} AS same, {_COORDINATES},
+          customer_id, identity_status, occurred_at, {listed},
           ({_COORDINATES}) IN (SELECT ({_COORDINATES}) FROM came WHERE kind = '{kind}') AS fresh,
           {same} IN (SELECT same FROM came WHERE kind = '{kind}') AS late,
           {moved} AS moved, {_within(also) or "false"} AS within
@@ -199,31 +186,17 @@ def _rows(span: Span, tokens: Sequence[str], also: Sequence[Between]) -> str:
       WHERE late OR moved OR within"""  # noqa: S608
 
 
-def _read_links(connection: duckdb.DuckDBPyConnection, span: Span) -> bool:
-    """Tables links_before and links (the newest recording of each token) and moved_tokens, where they differ; any?"""
-    for name, files in (("links_before", span.before), ("links", span.now)):
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT token, valid_from_at, valid_to_at, customer_id, "  # noqa: S608
-            f"coalesce(recorded_at, valid_from_at) AS recorded_at FROM {span.rows(files)} "
-            "QUALIFY rank() OVER (PARTITION BY token ORDER BY coalesce(recorded_at, valid_from_at) DESC) = 1"
-        )
-    stretch = "{'from': valid_from_at, 'to': valid_to_at, 'of': customer_id}"
-    stretches = f"token, list_sort(list(DISTINCT {stretch})) AS s"
-    was, now = (connection.table(name).aggregate(stretches, "token") for name in ("links_before", "links"))
-    was.create_view("stretches_before", replace=True)
-    now.create_view("stretches", replace=True)
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE moved_tokens AS SELECT token "
-        "FROM stretches_before b FULL JOIN stretches n USING (token) WHERE b.s IS DISTINCT FROM n.s"
-    )
-    return bool(connection.table("moved_tokens").limit(1).fetchall())
-
-
-def _written(connection: duckdb.DuckDBPyConnection, tokens: Sequence[str], folder: Path) -> Touched:
+def _written(
+    connection: duckdb.DuckDBPyConnection, found: str, tokens: Sequence[str], folder: Path
+) -> Touched | None:  # fmt: skip
+    """The rows of the temporary table `found` as files; None where there are none."""
+    if not connection.table(found).limit(1).fetchall():
+        return None
     folder.mkdir(parents=True, exist_ok=True)
     files = Touched(folder / "rows.parquet", folder / "links_before.parquet", folder / "links.parquet")
-    connection.table("touched").write_parquet(str(files.rows))
-    held = " UNION ".join(f"SELECT {quoted(t)} AS token FROM touched" for t in tokens)  # noqa: S608
+    rows = f"SELECT * EXCLUDE (kind, same, {_COORDINATES}, moved) FROM {found}"  # noqa: S608
+    connection.sql(rows).write_parquet(str(files.rows))
+    held = " UNION ".join(f"SELECT {quoted(t)} AS token FROM {found}" for t in tokens)  # noqa: S608
     for name, path in (("links_before", files.links_before), ("links", files.links)):
         connection.sql(f"SELECT * FROM {name} SEMI JOIN ({held}) USING (token)").write_parquet(str(path))  # noqa: S608
     return files

@@ -13,8 +13,11 @@ from typing import NamedTuple
 import duckdb
 
 from pipelines.identity.evidence import NOBODY_AT_ALL
-from pipelines.io.duckdb_lake import quoted
-from pipelines.io.lake_changes import LINKS, Span, identifiers, same_as
+from pipelines.io.duckdb_lake import contract_columns, quoted
+from pipelines.io.lake_changes import LINKS, identifiers, same_as
+from pipelines.io.lake_span import Span
+
+_WRITTEN = {"text", "subject", "media", "attributes"}
 
 
 class Slices(NamedTuple):
@@ -62,7 +65,9 @@ def write_slices(
     connection.execute(f"CREATE OR REPLACE TEMP TABLE picked AS {picked}")
     for span in spans:
         # What replaces a message may lie in the other table. Two of one hash: both come along, and change nothing.
-        query = f"SELECT * FROM {span.rows(span.now)} WHERE hash({same_as(span.name)}) IN (FROM picked)"  # noqa: S608
+        query = (
+            f"SELECT {_listed(span.name)} FROM {span.rows(span.now)} WHERE hash({same_as(span.name)}) IN (FROM picked)"  # noqa: S608
+        )
         _copy(connection, query, files[span.name])
     each = " UNION ".join(
         f"SELECT unnest([{', '.join(identifiers(name, tokens).values())}]) AS token FROM read_parquet('{file}')"  # noqa: S608
@@ -102,6 +107,12 @@ def _picked(span: Span, tokens: Sequence[str], provisional: Sequence[str]) -> st
         f"SELECT hash({same_as(span.name)}) AS same FROM {span.rows(span.now)} "  # noqa: S608
         f"WHERE {' OR '.join([*theirs, *named])}"
     )
+
+
+def _listed(table: str) -> str:
+    """All columns in the contract's types, but what people wrote: half of the bytes, and the view has no word of it."""
+    typed = contract_columns(table).items()
+    return ", ".join(f"{quoted(name)}::{kind} AS {quoted(name)}" for name, kind in typed if name not in _WRITTEN)
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, file: Path) -> None:

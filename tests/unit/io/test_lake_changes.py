@@ -10,6 +10,7 @@ from deltalake import DeltaTable
 
 from pipelines import contracts
 from pipelines.io import lake_changes
+from pipelines.io.lake_span import VersionGone
 from pipelines.io.spark_delta import version_of
 from pipelines.tables.current_rows import identifier_columns
 from tests.unit.io.lake import AT, interaction, write
@@ -118,9 +119,7 @@ def test_a_version_whose_files_are_gone_is_said(lake, tmp_path):
     table = DeltaTable(str(lake / "silver" / "identity_links"))
     table.delete("customer_id = 'c1'")  # as an erasure does, with the history after it
     table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
-    with pytest.raises(
-        lake_changes.VersionGone, match=r"silver.identity_links: 1 files of an earlier version are gone"
-    ):
+    with pytest.raises(VersionGone, match=r"silver.identity_links: 1 files of an earlier version are gone"):
         touched(lake, before, tmp_path)
 
 
@@ -130,5 +129,5 @@ def test_rows_taken_out_since_are_said(lake, tmp_path, table):
     write(lake, "silver.interactions", [interaction(9, phone_token=PHONES[3])])
     before = versions(lake)
     DeltaTable(str(lake.joinpath(*table.split(".")))).delete("raw_offset IN (9, 1)")
-    with pytest.raises(lake_changes.VersionGone, match=rf"{table}: rows were taken out since, e.g. raw\.\w+/0/[19]"):
+    with pytest.raises(VersionGone, match=rf"{table}: rows were taken out since, e.g. raw\.\w+/0/[19]"):
         touched(lake, before, tmp_path)

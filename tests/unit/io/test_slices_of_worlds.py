@@ -189,11 +189,21 @@ def sliced(lake: Path, before: dict[str, int | None], was_at: datetime, as_of_at
             also=windows(was_at, as_of_at),
         )  # fmt: skip
         assert found is not None
+        then = lake_changes.touched_then(connection, tokens=TOKENS, until=was_at, folder=folder / "then")
         made = lake_slices.write_slices(
             connection, paths(lake), versions(lake), tokens=TOKENS, provisional=PROVISIONAL, folder=folder
         )
+    with duckdb.connect() as connection:
+        asked = lake_changes.touched(
+            connection, paths(lake), before, versions(lake), tokens=TOKENS, until=was_at, folder=folder / "asked"
+        )
+    assert as_sets(then) == as_sets(asked), "what came of the build before is what is found by asking for it alone"
     rows = {table: pl.read_parquet(path).to_dicts() for table, path in made.tables.items()}
     return set(pl.read_parquet(made.customers)["customer_id"]), rows
+
+
+def as_sets(found: lake_changes.Touched | None) -> list[list[tuple]] | None:
+    return found and [sorted(pl.read_parquet(file).rows(), key=repr) for file in found]
 
 
 @pytest.mark.parametrize("seed", [1, 2])

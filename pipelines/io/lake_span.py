@@ -1,0 +1,50 @@
+"""A table of the lake between two of its versions: which files came, which went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from pipelines.io.duckdb_lake import rows_sql
+
+
+class VersionGone(RuntimeError):
+    """What a build read is not there any more: an erasure, or files kept for a week; the message says what."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A table between two versions: its files then and now."""
+
+    name: str
+    table: DeltaTable | None
+    before: tuple[str, ...]
+    now: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, path: Path, before: int | None, now: int | None) -> Span:
+        """Raises VersionGone where one of the versions is not there any more."""
+        try:
+            then = () if before is None else tuple(DeltaTable(str(path), version=before).file_uris())
+            table = None if now is None else DeltaTable(str(path), version=now)
+        except DeltaError as error:
+            raise VersionGone(f"{name} can't be read at version {before} or {now} any more: {error}") from error
+        return cls(name, table, then, () if table is None else tuple(table.file_uris()))
+
+    @property
+    def came(self) -> tuple[str, ...]:
+        return tuple(sorted({*self.now} - {*self.before}))
+
+    @property
+    def went(self) -> tuple[str, ...]:
+        return tuple(sorted({*self.before} - {*self.now}))
+
+    def rows(self, files: Sequence[str]) -> str:
+        """The query over some of the files. Raises VersionGone where one is not there any more."""
+        if gone := [file for file in files if not Path(file).exists()]:
+            raise VersionGone(f"{self.name}: {len(gone)} files of an earlier version are gone, e.g. {gone[0]}")
+        return f"({rows_sql(self.name, self.table, files, declared=True)})"
