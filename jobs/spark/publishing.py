@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ def publish_checked(
 ) -> Report:
     """Publishes ``build`` as ``table``; ``replace`` is a condition for the rows it stands for (None: all).
 
-    ``restate(folder of the build)`` says what it makes of the figures that stand; asked once the build has passed, and
+    ``restate(folder of the build)`` says what it makes of the figures that stand; asked while the build is judged, and
     written just before it is published: a second try after a crash replaces them.
     The results go to gold.quality_results either way. A failed build stays in the staging folder to be looked at.
 
@@ -45,10 +46,12 @@ def publish_checked(
     run_id = f"{table}@{checked_at:%Y-%m-%dT%H:%M:%S.%fZ}"
     folder = settings.home / "staging" / table
     staged = spark_delta.stage(build, folder).cache()  # some twenty expectations read it
-    report = judge(staged, table, run_id=run_id, checked_at=checked_at, reconciliations=reconciliations)
+    with ThreadPoolExecutor(1) as beside:  # both are many small queries, and Spark plans each on one core
+        restating = beside.submit(lambda: list(restate(folder)))
+        report = judge(staged, table, run_id=run_id, checked_at=checked_at, reconciliations=reconciliations)
     if report.passed:
         about = {"run_id": run_id, **(notes or {})}
-        for found in restate(folder):
+        for found in restating.result():
             write_restated(found, settings)
         version = spark_delta.publish(staged, settings.table_path(table), replace=replace, notes=about)
         log.info("%s: published version %d, %d rows", table, version, report.checked_rows)
@@ -56,6 +59,8 @@ def publish_checked(
         shutil.rmtree(folder, ignore_errors=True)
     spark_delta.append_rows(settings.table_path(RESULTS), RESULTS, report.rows(published=report.passed))
     staged.unpersist()
+    if not report.passed and (error := restating.exception()) is not None:
+        log.warning("%s: what it makes of earlier figures could not be told either", table, exc_info=error)
     if not report.passed:
         raise GateFailed(report)
     if report.failures:

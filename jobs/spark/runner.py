@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from infra.stack.settings import Settings
-from jobs.spark.session import SMALL_ROWS, spark_session
+from jobs.spark.session import is_small, spark_session
 from jobs.spark.sources import settled, silver_row_count, silver_rows
 from pipelines.io import gold_lock
 from pipelines.quality.gate import GateFailed
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 Build = tuple[Callable[..., object], argparse.Namespace]
 log = logging.getLogger(__name__)
@@ -23,31 +27,36 @@ def log_to_console() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def run_gold(name: str, builds: Sequence[Build], *, prepared_rows: int | None = None) -> int:
+def gold_session(name: str, settings: Settings) -> SparkSession:
+    """A session as large as the lake asks for, however little of it a build reads: it publishes whole tables."""
+    return spark_session(name, settings, rows=silver_row_count(settings))
+
+
+def run_gold(
+    name: str, builds: Sequence[Build], *, session: SparkSession | None = None, reads_silver: bool = True
+) -> int:  # fmt: skip
     """Every build, also after one was refused; exit code 1 when any was. A refused table stays as it was.
 
-    ``prepared_rows``: how many rows they read of their own; where it is None they read all of silver.
+    ``session``: one that is open already; it is closed here. Without ``reads_silver`` builds have rows of their own.
     """
     log_to_console()
     settings = Settings.load()
     with gold_lock.building(settings.home):
-        refused = _run(name, builds, settings, prepared_rows)
+        refused = _run(session or gold_session(name, settings), builds, settings, reads_silver)
         _serve_customers(settings)
     _tell_trino(settings)
     return refused
 
 
-def _run(name: str, builds: Sequence[Build], settings: Settings, prepared_rows: int | None) -> int:
-    count = silver_row_count(settings) if prepared_rows is None else prepared_rows
-    spark = spark_session(name, settings, rows=count)
+def _run(spark: SparkSession, builds: Sequence[Build], settings: Settings, reads_silver: bool) -> int:
     refused = 0
     try:
-        if prepared_rows is not None:
-            rows, versions = spark.createDataFrame([], "customer_id string"), {}  # naming all files costs seconds
-        else:
+        if reads_silver:
             rows, versions = silver_rows(spark, settings)
-        if prepared_rows is None and count < SMALL_ROWS:
-            rows = settled(rows).cache()
+            if is_small(spark):
+                rows = settled(rows).cache()
+        else:
+            rows, versions = spark.createDataFrame([], "customer_id string"), {}  # naming all files costs seconds
         for publish, args in builds:
             try:
                 publish(rows, versions, settings, args)

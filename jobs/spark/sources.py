@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 from infra.stack.settings import Settings
-from jobs.spark.session import SMALL
+from jobs.spark.session import is_small
 from pipelines import contracts
 from pipelines.io import spark_delta
 from pipelines.tables.current_rows import current_rows
@@ -94,7 +94,7 @@ def settled(frame: DataFrame, *, few: bool = False) -> DataFrame:
     A view reads the current rows seven times, and Spark plans them anew each time although they are cached. ``few``:
     the frame has a row or two a customer, so it is settled in every session.
     """
-    return frame.localCheckpoint() if few or _small(frame) else frame
+    return frame.localCheckpoint() if few or is_small(frame.sparkSession) else frame
 
 
 def kept(rows: DataFrame, folder: Path) -> DataFrame:
@@ -107,11 +107,7 @@ def kept(rows: DataFrame, folder: Path) -> DataFrame:
     mine = rows.where("customer_id IS NOT NULL").select(*customer_360.COLUMNS)
     if rows.is_cached:
         return mine
-    return settled(mine).cache() if _small(rows) else spark_delta.stage(mine, folder)
-
-
-def _small(frame: DataFrame) -> bool:
-    return frame.sparkSession.conf.get(SMALL, "false") == "true"
+    return settled(mine).cache() if is_small(rows.sparkSession) else spark_delta.stage(mine, folder)
 
 
 def of_concerned(frame: DataFrame, concerned: DataFrame | None) -> DataFrame:

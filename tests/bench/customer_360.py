@@ -35,6 +35,8 @@ from tests.bench.report_file import merge
 REPORT = PROJECT_ROOT / "build" / "reports" / "customer_360.json"
 SQL = Path(__file__).with_name("customer_360_full.sql")
 TABLE = "gold.customer_360"
+RESTATEMENTS = "gold.restatements"
+NOT_COMPARED = {"restated_at"}  # the clock
 TARGETS = (("incremental_share", 0.2),)
 console = Console()
 
@@ -76,12 +78,17 @@ def measured(settings: Settings, size: Size) -> tuple[dict[str, Any], list[str]]
     ours = ["jobs.spark.customer_360", "--as-of"]
     full = built(settings, "in full", [*ours, until])
     peers = built(settings, "Spark SQL", ["tests.bench.customer_360", "--peer", "--as-of", until])
-    wrong = different(settings, settings.table_path(TABLE), settings.home / "peer", "the peer's view")
+    wrong = different(TABLE, settings.table_path(TABLE), settings.home / "peer", "the peer's view")
     write_day(settings, size)
+    gold, before, after = settings.table_path(TABLE).parent, settings.home / "before", settings.home / "incremental"
+    shutil.copytree(gold, before)
     increment = built(settings, "a day more", [*ours, day])
-    shutil.copytree(settings.table_path(TABLE), settings.home / "incremental")
+    gold.rename(after)
+    before.rename(gold)  # from the same build, so that both say what the day makes of its figures
     again = built(settings, "that in full", [*ours, day, "--full"])
-    wrong += different(settings, settings.table_path(TABLE), settings.home / "incremental", "the incremental view")
+    for table in (TABLE, RESTATEMENTS):
+        one, other = (root / table.split(".")[1] for root in (gold, after))
+        wrong += different(table, one, other, f"{table} of the increment")
     return {
         "ratio_to_full_sql": ratio(full, peers),
         "incremental_share": ratio(increment, again),
@@ -133,12 +140,12 @@ def _without_comments(file: Path) -> str:
     return "\n".join(line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("--"))
 
 
-def different(settings: Settings, ours: Path, theirs: Path, what: str) -> list[str]:
+def different(table: str, ours: Path, theirs: Path, what: str) -> list[str]:
     """How many rows differ in the columns both have; nothing where none does."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        frames = [connection.sql(view_sql(TABLE, path)[0]) for path in (ours, theirs)]
-        shared = ", ".join(c for c in frames[0].columns if c in frames[1].columns and c != "value_rule")
+        frames = [connection.sql(view_sql(table, path)[0]) for path in (ours, theirs)]
+        shared = ", ".join(c for c in frames[0].columns if c in frames[1].columns and c not in NOT_COMPARED)
         one, other = (frame.project(shared) for frame in frames)
         counts = [a.except_(b).aggregate("count(*)").fetchall()[0][0] for a, b in ((one, other), (other, one))]
     return [f"{what}: {counts[0]} rows of ours are not in it, {counts[1]} of its are not ours"] if any(counts) else []

@@ -39,6 +39,7 @@ def test_a_run_of_builds_serves_once_after_spark_has_let_its_memory_go(settings,
     monkeypatch.setattr(runner, "spark_session", lambda *_, **__: Spark())
     monkeypatch.setattr(runner, "silver_row_count", lambda _: 0)
     monkeypatch.setattr(runner, "silver_rows", lambda *_: (Spark(), {}))
+    monkeypatch.setattr(runner, "is_small", lambda _: True)
     monkeypatch.setattr(runner, "settled", lambda rows: rows)
     monkeypatch.setattr(runner, "_tell_trino", lambda _: None)
     monkeypatch.setattr(runner, "_serve_customers", lambda _: done.append("served"))
