@@ -86,7 +86,7 @@ rfm-report: setup  ## value tiers on real orders: customers worked by hand, reco
 	@$(BIN)/python -m tests.bench.rfm_cdnow $(ARGS)
 
 lock: setup  ## resolve requirements.lock again from setup.cfg (needs the network)
-	@PATH="$$PATH:$(BIN)" uv pip compile setup.cfg --extra test --excludes infra/stack/left_out.txt -o requirements.lock --python-version 3.11 $(ARGS)
+	@PATH="$$PATH:$(BIN)" uv pip compile setup.cfg --extra test --excludes infra/stack/left_out.txt --overrides infra/stack/overrides.txt -o requirements.lock --python-version 3.11 $(ARGS)
 
 clean:  ## remove what set-up made (not the data of a stack)
 	rm -rf .venv build

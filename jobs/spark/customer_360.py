@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ from infra.stack.settings import Settings
 from jobs.spark import increments
 from jobs.spark.publishing import publish_checked
 from jobs.spark.restating import Known, Rebuilt, restate_customers
-from jobs.spark.runner import gold_session, log_to_console, run_gold
+from jobs.spark.runner import Build, log_to_console, run_gold
+from jobs.spark.sail import sail_session
 from jobs.spark.sources import CustomerRecords, instant, of_concerned, record_versions, settled
 from pipelines import contracts
 from pipelines.io import gold_lock
@@ -114,6 +114,13 @@ def publish(
     return report
 
 
+def build_of(prepared: increments.Prepared | None, args: argparse.Namespace) -> Build:
+    """The build from what was ``prepared``; in full where that is None."""
+    if prepared is None:
+        return publish, argparse.Namespace(**vars(args) | {"full": True})
+    return partial(publish, prepared=prepared), args
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exit 0 when published, 1 when the gate refused."""
     args = parse_args(argv)
@@ -121,17 +128,10 @@ def main(argv: list[str] | None = None) -> int:
     settings = Settings.load()
     # From the slices on: they hold rows of whoever is erased meanwhile, and a second build would replace them.
     with gold_lock.one_build_of(increments.TABLE, settings.home), gold_lock.building(settings.home):
-        # Spark takes five seconds to open, on one core and in the main thread (else Ctrl-C would not stop its jobs).
-        with ThreadPoolExecutor(1) as beside:
-            cutting = None if args.full else beside.submit(increments.prepare, settings, args.as_of)
-            session = gold_session("customer_360", settings)
-            try:
-                prepared = None if cutting is None else cutting.result()
-            except BaseException:
-                session.stop()
-                raise
-        build_it = partial(publish, prepared=prepared)
-        return run_gold("customer_360", [(build_it, args)], session=session, reads_silver=prepared is None)
+        prepared = None if args.full else increments.prepare(settings, args.as_of)
+        session = sail_session(settings) if increments.fits_sail(prepared) else None
+        build = build_of(prepared, args)
+        return run_gold("customer_360", [build], session=session, reads_silver=prepared is None)
 
 
 if __name__ == "__main__":

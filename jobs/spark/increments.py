@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import shutil
+import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import duckdb
-
 from infra.stack.settings import Settings
+from jobs.spark import sail
 from jobs.spark.restating import Earlier
 from jobs.spark.sources import RECORDS, SILVER, CustomerRecords, customer_records, kept, records_of
 from pipelines import contracts
 from pipelines.io import lake_changes, lake_slices, spark_delta
+from pipelines.io.duckdb_lake import spilling
 from pipelines.io.lake_span import VersionGone
 from pipelines.tables.current_rows import current_rows, identifier_columns, token_columns
 
@@ -66,7 +67,8 @@ def everything(
     spark: SparkSession, settings: Settings, rows: DataFrame, versions: Mapping[str, int | None]
 ) -> Basis:  # fmt: skip
     """The basis of a full build; ``versions`` of all tables of SILVER and RECORDS."""
-    rows = kept(rows, settings.home / "staging" / ROWS)
+    if not rows.is_cached:
+        rows = kept(rows, settings.home / "staging" / ROWS)
     return Basis(rows, lambda as_of_at: customer_records(spark, settings, as_of_at, versions))
 
 
@@ -98,8 +100,6 @@ def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> B
     """The basis of an incremental build."""
     from pipelines.tables import customer_360
 
-    if prepared.slices is not None:  # what an earlier build of this session cached of files of these names is another's
-        spark.catalog.refreshByPath(str(prepared.slices.customers.parent))
     tables = {table: _read(spark, prepared.slices, table) for table in TABLES}
     if prepared.slices is None:
         concerned = spark.createDataFrame([], "customer_id string")
@@ -117,6 +117,11 @@ def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> B
         return records_of(tables, as_of_at, concerned=concerned, measured=measured)
 
     return Basis(rows, records_at, concerned, others)
+
+
+def fits_sail(prepared: Prepared | None) -> bool:
+    """Whether the build is an increment of so few rows that Sail makes it."""
+    return prepared is not None and sail.fits(0 if prepared.slices is None else prepared.slices.row_count())
 
 
 def tidy(settings: Settings) -> None:
@@ -144,13 +149,14 @@ def windows(earlier_at: datetime, as_of_at: datetime) -> list[lake_changes.Betwe
 def _slices(
     settings: Settings, build: Earlier, versions: dict[str, int | None], as_of_at: datetime
 ) -> Prepared:  # fmt: skip
-    folder: Path = settings.home / "staging" / INCREMENT
-    shutil.rmtree(folder, ignore_errors=True)
+    # A name of its own each time: a session keeps what it has read of a file, and builds of one share a session.
+    staging = settings.home / "staging" / INCREMENT
+    shutil.rmtree(staging, ignore_errors=True)
+    folder: Path = staging / uuid.uuid4().hex
     folder.mkdir(parents=True)
     identity = contracts.policy("identity")
     tokens, paths = identifier_columns(identity), {t: settings.table_path(t) for t in TABLES}
-    with duckdb.connect() as connection:
-        connection.execute("SET temp_directory = ?", [str(folder / "spilled")])
+    with spilling(folder / "spilled") as connection:
         found = lake_changes.touched(
             connection, paths, build.sources, versions, tokens=tokens, until=as_of_at, folder=folder,
             also=windows(build.as_of_at, as_of_at),
@@ -170,7 +176,7 @@ def _slices(
 
 def _read(spark: SparkSession, slices: lake_slices.Slices | None, table: str) -> DataFrame:
     """The rows of a table in the contract's columns, a text that was left out NULL; none without slices."""
-    schema = contracts.spark_schema(contracts.table(table))
+    schema = spark_delta.ddl(contracts.spark_schema(contracts.table(table)))
     if slices is None:
         return spark.createDataFrame([], schema)
     return spark.read.schema(schema).parquet(str(slices.tables[table]))  # told, not asked for by a job a file

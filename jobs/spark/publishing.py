@@ -53,7 +53,7 @@ def publish_checked(
         about = {"run_id": run_id, **(notes or {})}
         for found in restating.result():
             write_restated(found, settings)
-        version = spark_delta.publish(staged, settings.table_path(table), replace=replace, notes=about)
+        version = spark_delta.publish(folder, settings.table_path(table), replace=replace, notes=about)
         log.info("%s: published version %d, %d rows", table, version, report.checked_rows)
         spark_delta.drop_old_versions(settings.table_path(table))
         shutil.rmtree(folder, ignore_errors=True)

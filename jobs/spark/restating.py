@@ -10,13 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import duckdb
-
 from infra.stack.settings import Settings
 from jobs.spark.sources import RECORDS, SILVER
 from pipelines import contracts
 from pipelines.io import lake_changes, spark_delta
-from pipelines.io.duckdb_lake import view_sql
+from pipelines.io.duckdb_lake import spilling, view_sql
 from pipelines.io.lake_span import VersionGone
 from pipelines.tables import restatements
 from pipelines.tables.current_rows import identifier_columns
@@ -227,9 +225,7 @@ def _workplace(table: str, settings: Settings) -> Iterator[tuple[DuckDBPyConnect
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        with duckdb.connect() as connection:
-            connection.execute("SET temp_directory = ?", [str(folder / "spilled")])
-            connection.execute("SET TimeZone = 'UTC'")
+        with spilling(folder / "spilled") as connection:
             yield connection, folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from infra.stack.settings import Settings
@@ -27,22 +28,32 @@ def log_to_console() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def gold_session(name: str, settings: Settings) -> SparkSession:
+@contextmanager
+def gold_session(name: str, settings: Settings) -> Iterator[SparkSession]:
     """A session as large as the lake asks for, however little of it a build reads: it publishes whole tables."""
-    return spark_session(name, settings, rows=silver_row_count(settings))
+    session = spark_session(name, settings, rows=silver_row_count(settings))
+    try:
+        yield session
+    finally:
+        session.stop()
 
 
 def run_gold(
-    name: str, builds: Sequence[Build], *, session: SparkSession | None = None, reads_silver: bool = True
-) -> int:  # fmt: skip
+    name: str,
+    builds: Sequence[Build],
+    *,
+    session: AbstractContextManager[SparkSession] | None = None,
+    reads_silver: bool = True,
+) -> int:
     """Every build, also after one was refused; exit code 1 when any was. A refused table stays as it was.
 
-    ``session``: one that is open already; it is closed here. Without ``reads_silver`` builds have rows of their own.
+    ``session``: another than `gold_session`. Without ``reads_silver`` builds have rows of their own.
     """
     log_to_console()
     settings = Settings.load()
     with gold_lock.building(settings.home):
-        refused = _run(session or gold_session(name, settings), builds, settings, reads_silver)
+        with session or gold_session(name, settings) as spark:
+            refused = _run(spark, builds, settings, reads_silver)
         _serve_customers(settings)
     _tell_trino(settings)
     return refused
@@ -50,21 +61,18 @@ def run_gold(
 
 def _run(spark: SparkSession, builds: Sequence[Build], settings: Settings, reads_silver: bool) -> int:
     refused = 0
-    try:
-        if reads_silver:
-            rows, versions = silver_rows(spark, settings)
-            if is_small(spark):
-                rows = settled(rows).cache()
-        else:
-            rows, versions = spark.createDataFrame([], "customer_id string"), {}  # naming all files costs seconds
-        for publish, args in builds:
-            try:
-                publish(rows, versions, settings, args)
-            except GateFailed as failure:
-                log.error("not published:\n%s", failure)
-                refused = 1
-    finally:
-        spark.stop()
+    if reads_silver:
+        rows, versions = silver_rows(spark, settings)
+        if is_small(spark):
+            rows = settled(rows).cache()
+    else:
+        rows, versions = spark.createDataFrame([], "customer_id string"), {}  # naming all files costs seconds
+    for publish, args in builds:
+        try:
+            publish(rows, versions, settings, args)
+        except GateFailed as failure:
+            log.error("not published:\n%s", failure)
+            refused = 1
     return refused
 
 

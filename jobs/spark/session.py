@@ -52,8 +52,9 @@ _SMALL = {
     SMALL: "true",
 }
 SMALL_ROWS = 200_000
+ZONE = "spark.sql.session.timeZone"
 _ALWAYS = {
-    "spark.sql.session.timeZone": "UTC",
+    ZONE: "UTC",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     # INT96, Spark's default, carries no zone: DuckDB would read it as a local time.
@@ -76,10 +77,9 @@ def spark_session(name: str, settings: Settings, *, rows: int | None = None) -> 
     os.environ["PYSPARK_PYTHON"] = sys.executable
     builder = SparkSession.builder.appName(f"kefulake {name}")
     # Settings made here would win over those of spark-submit, so a cluster's own stay untouched.
-    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     small = rows is not None and rows < SMALL_ROWS
     local = _LOCAL | (_SMALL if small else {})
-    for key, value in (_ALWAYS | {SMALL: str(small).lower()} if submitted else local | _ALWAYS).items():
+    for key, value in (_ALWAYS | {SMALL: str(small).lower()} if is_submitted() else local | _ALWAYS).items():
         builder = builder.config(key, value)
     class_path = jars.class_path(settings, "spark")
     builder = builder.config("spark.driver.extraClassPath", class_path)
@@ -90,6 +90,11 @@ def spark_session(name: str, settings: Settings, *, rows: int | None = None) -> 
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+def is_submitted() -> bool:
+    """Whether spark-submit started this process, with a JVM and settings of its own."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
 def is_small(session: SparkSession) -> bool:

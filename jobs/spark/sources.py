@@ -105,8 +105,6 @@ def kept(rows: DataFrame, folder: Path) -> DataFrame:
     from pipelines.tables import customer_360
 
     mine = rows.where("customer_id IS NOT NULL").select(*customer_360.COLUMNS)
-    if rows.is_cached:
-        return mine
     return settled(mine).cache() if is_small(rows.sparkSession) else spark_delta.stage(mine, folder)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,16 @@ _DUCKDB = {
 # statement alone says nothing: each node of the parsed query must be one of these.
 _READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 _BATCH = 10_000
+
+
+@contextmanager
+def spilling(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection for many rows beside an engine: 1 GB as that has, the rest in ``folder``; instants are UTC."""
+    with duckdb.connect() as connection:
+        connection.execute("SET memory_limit = '1GB'")
+        connection.execute("SET temp_directory = ?", [str(folder)])
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
 
 
 def ask(lake: Path, sql: str) -> Answer:

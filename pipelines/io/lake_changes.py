@@ -48,8 +48,8 @@ class Between(NamedTuple):
 class Touched(NamedTuple):
     """Parquet files: `rows` that came or may have moved, and the newest links of their identifiers, then and now.
 
-    `rows` has source_table, customer_id, identity_status, occurred_at, the tokens, `fresh` (the row came since) and
-    `late` (it, or another revision of its message or record, came since).
+    `rows` has nth (its own number), source_table, customer_id, identity_status, occurred_at, the tokens, `fresh` (the
+    row came since) and `late` (it, or another revision of its message or record, came since).
     """
 
     rows: Path
@@ -194,7 +194,7 @@ def _written(
         return None
     folder.mkdir(parents=True, exist_ok=True)
     files = Touched(folder / "rows.parquet", folder / "links_before.parquet", folder / "links.parquet")
-    rows = f"SELECT * EXCLUDE (kind, same, {_COORDINATES}, moved) FROM {found}"  # noqa: S608
+    rows = f"SELECT row_number() OVER () AS nth, * EXCLUDE (kind, same, {_COORDINATES}, moved) FROM {found}"  # noqa: S608
     connection.sql(rows).write_parquet(str(files.rows))
     held = " UNION ".join(f"SELECT {quoted(t)} AS token FROM {found}" for t in tokens)  # noqa: S608
     for name, path in (("links_before", files.links_before), ("links", files.links)):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
+import pyarrow.parquet as pq
 
 from pipelines.identity.evidence import NOBODY_AT_ALL
 from pipelines.io.duckdb_lake import contract_columns, quoted
@@ -28,6 +29,10 @@ class Slices(NamedTuple):
 
     customers: Path
     tables: dict[str, Path]
+
+    def row_count(self) -> int:
+        """Rows of all tables, by the files' own counts."""
+        return sum(pq.read_metadata(path).num_rows for path in self.tables.values())
 
 
 def provisional_name_sql(held: Mapping[str, str], order: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from pipelines.io.lake_tables import require_plain_files
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
 
 def version_of(path: Path) -> int | None:
@@ -47,10 +48,10 @@ def read(spark: SparkSession, path: Path, table: str, version: int | None) -> Da
     contract = contracts.table(table)
     schema = contracts.spark_schema(contract)
     if version is None:
-        return spark.createDataFrame([], schema)
+        return spark.createDataFrame([], ddl(schema))
     if not contract.partition_by and (files := _files(table, path, version)):
         # The log of an unpartitioned table is its list of files. Spark's own reading of it is three jobs, 3 s.
-        return spark.read.schema(schema).parquet(*files)
+        return spark.read.schema(ddl(schema)).parquet(*files)
     found = spark.read.format("delta").option("versionAsOf", version).load(str(path))
     return found.select(
         *[F.col(f.name) if f.name in found.columns else F.lit(None).cast(f.dataType).alias(f.name) for f in schema]
@@ -65,29 +66,50 @@ def _files(name: str, path: Path, version: int) -> list[str]:
     return [str(path / Path(uri).name) for uri in table.file_uris()]  # an address has its folder's blanks as %20
 
 
+def ddl(schema: StructType) -> str:
+    """A schema as text, which Spark and Sail read alike.
+
+    Sail gives the columns of a ``StructType`` empty metadata, and then finds a struct made of two such columns to be of
+    another type than it had planned.
+
+    >>> from pyspark.sql.types import LongType, StructField, StructType
+    >>> ddl(StructType([StructField("customer_id", LongType())]))
+    '`customer_id` bigint'
+    """
+    return ", ".join(f"`{f.name}` {f.dataType.simpleString()}" for f in schema)
+
+
 def stage(build: DataFrame, folder: Path) -> DataFrame:
     """Writes a build aside, outside the lake, and gives it back as written; an earlier one there is replaced."""
+    import pyarrow.parquet as pq
+
     shutil.rmtree(folder, ignore_errors=True)
     build.write.parquet(str(folder))
-    return build.sparkSession.read.schema(build.schema).parquet(str(folder))
+    if not any(folder.glob("*.parquet")):  # Sail writes no file for no row, and whoever reads asks for the columns
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(build.limit(0).toArrow(), folder / "none.parquet")
+    return build.sparkSession.read.schema(ddl(build.schema)).parquet(str(folder))
 
 
-def publish(staged: DataFrame, path: Path, *, replace: str | None, notes: Mapping[str, Any]) -> int:
-    """Replaces all rows, or those ``replace`` selects, in one commit; gives its version.
+def publish(staged: Path, path: Path, *, replace: str | None, notes: Mapping[str, Any]) -> int:
+    """Replaces all rows, or those ``replace`` selects, by a staged build in one commit; gives its version.
 
     ``notes`` go into the commit (sources and their versions, run ID), so that a row can be traced to its build.
     """
-    writer = staged.coalesce(1).write.format("delta").mode("overwrite")
-    writer = writer.option("userMetadata", json.dumps(dict(notes), ensure_ascii=False, default=str))
-    if replace is None:
-        writer = writer.option("overwriteSchema", "true")
-    else:
-        writer = writer.option("replaceWhere", replace).option("mergeSchema", "true")
-    writer.save(str(path))
-    version = version_of(path)
-    if version is None:  # cannot happen after a write that returned
-        raise RuntimeError(f"{path} is no Delta table after publishing")
-    return version
+    import pyarrow.dataset as ds
+    from deltalake import CommitProperties, DeltaTable, write_deltalake
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    told = {"userMetadata": json.dumps(dict(notes), ensure_ascii=False, default=str)}
+    write_deltalake(
+        str(path),
+        ds.dataset(staged, format="parquet").scanner().to_reader(),
+        mode="overwrite",
+        predicate=replace if DeltaTable.is_deltatable(str(path)) else None,
+        schema_mode="overwrite" if replace is None else "merge",
+        commit_properties=CommitProperties(custom_metadata=told),
+    )
+    return DeltaTable(str(path)).version()
 
 
 def notes(path: Path) -> Iterator[dict[str, Any]]:

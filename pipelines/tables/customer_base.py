@@ -37,5 +37,7 @@ def build(records: DataFrame, links: DataFrame, identity: Mapping[str, Any], *, 
 
 def _consent(name: str) -> list[Column]:
     said_at = F.coalesce(f"{name}_at", "updated_at")
-    newest = F.when(F.col(name).isNotNull(), F.struct(said_at.alias("at"), (~F.col(name)).alias("refused")))
+    # A number: Sail lost the type of a struct with a negated column in it.
+    refused = F.when(F.col(name), 0).otherwise(1).alias("refused")
+    newest = F.when(F.col(name).isNotNull(), F.struct(said_at.alias("at"), refused))
     return [F.max_by(name, newest).alias(name), F.max_by(said_at, newest).alias(f"{name}_at")]

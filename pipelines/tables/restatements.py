@@ -70,14 +70,13 @@ def owners(
 
     ``identity`` is the policy of that name.
     """
-    numbered = touched.withColumn("_row", F.monotonically_increasing_id())
-    of = ["_row", "customer_id", "identity_status", "occurred_at", *identifier_columns(identity)]
+    of = ["nth", "customer_id", "identity_status", "occurred_at", *identifier_columns(identity)]
     was, now = (
-        under_current_customer(numbered.select(of), which, identity).select("_row", F.col("customer_id").alias(name))
+        under_current_customer(touched.select(of), which, identity).select("nth", F.col("customer_id").alias(name))
         for which, name in ((links_before, "was"), (links, "is"))
     )
-    facts = numbered.select("_row", "source_table", "occurred_at", "fresh", "late")
-    return facts.join(was, on="_row", how="inner").join(now, on="_row", how="inner").drop("_row")
+    facts = touched.select("nth", "source_table", "occurred_at", "fresh", "late")
+    return facts.join(was, on="nth", how="inner").join(now, on="nth", how="inner").drop("nth")
 
 
 def concerned(owned: DataFrame) -> DataFrame:

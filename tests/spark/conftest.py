@@ -34,6 +34,11 @@ def spark(settings):
 
 @pytest.fixture(scope="session")
 def frame(spark) -> Callable[[str, Iterable[dict[str, Any]]], Any]:
+    """``frame(table, rows)``, see ``framer``."""
+    return framer(spark)
+
+
+def framer(spark) -> Callable[[str, Iterable[dict[str, Any]]], Any]:
     """``frame(table, rows)``: a DataFrame with the contract's schema from partial rows (see ``complete``)."""
 
     def make(table: str, rows: Iterable[dict[str, Any]]):

@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 
 from infra.stack.settings import Settings
 from jobs.spark import customer_360, restating
-from jobs.spark.sources import silver_rows
+from jobs.spark.sources import settled, silver_rows
 from pipelines.io import spark_delta
 from pipelines.io.lake_span import VersionGone
 from tests.bench.customer_360_lake import Size, write_day, write_history
@@ -28,7 +28,8 @@ PHONE = "ph1_" + "7" * 32
 def publish(spark, settings, as_of_at, *, full: bool = False) -> tuple[pl.DataFrame, bool]:
     """The table as published, and whether the build was an increment."""
     rows, versions = silver_rows(spark, settings)
-    customer_360.publish(rows.cache(), versions, settings, SimpleNamespace(as_of=as_of_at, full=full))
+    rows = settled(rows).cache()
+    customer_360.publish(rows, versions, settings, SimpleNamespace(as_of=as_of_at, full=full))
     rows.unpersist()
     path = settings.table_path("gold.customer_360")
     told = next(spark_delta.notes(path))
@@ -112,7 +113,7 @@ def test_a_link_that_comes_while_a_full_build_runs_is_known_to_the_next_incremen
     write(lake, "silver.identity_links", [link | {"token": "ph1_" + "8" * 32}])
     rows, versions = silver_rows(spark, settings)
     write(lake, "silver.identity_links", [link | {"customer_id": "c_7"}])
-    customer_360.publish(rows, versions, settings, SimpleNamespace(as_of=UNTIL, full=True))
+    customer_360.publish(settled(rows).cache(), versions, settings, SimpleNamespace(as_of=UNTIL, full=True))
     view, incremental = publish(spark, settings, UNTIL)
     assert incremental
     assert view["customer_id"].to_list() == ["c_7"]

@@ -1,0 +1,24 @@
+"""The same tests as tests/spark on Sail: what an increment reads must say the same on both engines."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.spark.conftest import framer, settings
+
+__all__ = ["settings"]
+
+
+@pytest.fixture(scope="module")
+def spark(settings):
+    """One a module: a process has one at a time, and Spark's own is opened next."""
+    from jobs.spark.sail import sail_session
+
+    with sail_session(settings) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def frame(spark):
+    """``frame(table, rows)`` as in tests/spark."""
+    return framer(spark)

@@ -1,0 +1,1 @@
+from tests.spark.test_customer_360 import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.spark.test_customer_tags import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.spark.test_gate import *  # noqa: F403

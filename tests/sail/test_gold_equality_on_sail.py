@@ -1,0 +1,1 @@
+from tests.spark.test_gold_equality import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.spark.test_incremental_360 import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.spark.test_order_values import *  # noqa: F403

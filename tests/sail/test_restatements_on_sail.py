@@ -1,0 +1,1 @@
+from tests.spark.test_restatements import *  # noqa: F403
