@@ -58,7 +58,7 @@ ENGINE = {
 
 
 def session(settings: Settings, scratch: Path) -> SparkSession:
-    """A local session with the peer's tuning; PYTHONPATH, from `spark_arrow`, reaches the workers."""
+    """A local session with the peer's tuning; PYTHONPATH reaches the workers."""
     from pyspark.sql import SparkSession
 
     os.environ["JAVA_HOME"] = java_home(java.find())

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from infra.stack.settings import PROJECT_ROOT
-from tests.bench import lake_facts, rounds, spark_arrow, whole_way
+from tests.bench import lake_facts, rounds, whole_way
 from tests.bench.bench_stack import BenchStack, StepFailed
 from tests.bench.core_seconds import Sampler, tree
 from tests.bench.figures import rate
@@ -155,7 +155,7 @@ def spark_peer(stack: BenchStack, events: int, rows_per_trigger: int) -> dict:
     _, sampler = _measured_process(
         command,
         stack,
-        spark_arrow.environment(stack.environment),
+        stack.environment | {"PYTHONPATH": str(PROJECT_ROOT)},  # for Spark's Python workers
         PEER_LIMIT_S + events / PEER_SLOWEST_PER_S,
         lake / "spark.log",
         _spark_part,
