@@ -10,11 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from infra.stack.settings import Settings
-from jobs.spark import increments
+from jobs.spark import increments, sail
 from jobs.spark.publishing import publish_checked
 from jobs.spark.restating import Known, Rebuilt, restate_customers
 from jobs.spark.runner import Build, log_to_console, run_gold
-from jobs.spark.sail import sail_session
 from jobs.spark.sources import CustomerRecords, instant, of_concerned, record_versions, settled
 from pipelines import contracts
 from pipelines.io import gold_lock
@@ -31,6 +30,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="customer_360", description=__doc__)
     parser.add_argument("--as-of", type=instant, default=datetime.now(UTC), help="count what occurred before this")
     parser.add_argument("--full", action="store_true", help="build everybody anew, not only who has changed")
+    parser.add_argument("--spark", action="store_true", help="build on Spark also what is few enough for Sail")
     return parser.parse_args(argv)
 
 
@@ -121,6 +121,13 @@ def build_of(prepared: increments.Prepared | None, args: argparse.Namespace) -> 
     return partial(publish, prepared=prepared), args
 
 
+def on_sail(prepared: increments.Prepared | None, args: argparse.Namespace) -> bool:
+    """Whether the build is an increment that fits Sail, and nobody asked for Spark."""
+    if prepared is None or args.spark:
+        return False
+    return sail.fits(0 if prepared.slices is None else prepared.slices.row_count())
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exit 0 when published, 1 when the gate refused."""
     args = parse_args(argv)
@@ -129,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     # From the slices on: they hold rows of whoever is erased meanwhile, and a second build would replace them.
     with gold_lock.one_build_of(increments.TABLE, settings.home), gold_lock.building(settings.home):
         prepared = None if args.full else increments.prepare(settings, args.as_of)
-        session = sail_session(settings) if increments.fits_sail(prepared) else None
+        session = sail.sail_session(settings) if on_sail(prepared, args) else None
         build = build_of(prepared, args)
         return run_gold("customer_360", [build], session=session, reads_silver=prepared is None)
 

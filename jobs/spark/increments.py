@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra.stack.settings import Settings
-from jobs.spark import sail
 from jobs.spark.restating import Earlier
 from jobs.spark.sources import RECORDS, SILVER, CustomerRecords, customer_records, kept, records_of
 from pipelines import contracts
@@ -117,11 +116,6 @@ def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> B
         return records_of(tables, as_of_at, concerned=concerned, measured=measured)
 
     return Basis(rows, records_at, concerned, others)
-
-
-def fits_sail(prepared: Prepared | None) -> bool:
-    """Whether the build is an increment of so few rows that Sail makes it."""
-    return prepared is not None and sail.fits(0 if prepared.slices is None else prepared.slices.row_count())
 
 
 def tidy(settings: Settings) -> None:

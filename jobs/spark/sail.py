@@ -55,7 +55,7 @@ def sail_session(settings: Settings) -> Iterator[SparkSession]:
                 session.conf.set(SMALL, "true")
                 yield session
             except PySparkException as error:
-                error.add_note("This build ran on Sail. With --full everybody is built, on Spark.")
+                error.add_note("This build ran on Sail. With --spark it runs on Spark.")
                 raise
             finally:
                 session.stop()

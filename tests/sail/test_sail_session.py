@@ -60,4 +60,4 @@ def test_an_error_of_sail_says_what_else_there_is(tmp_path):
         sail.sail_session(Settings.load(home=tmp_path, port_base=26940)) as s,
     ):
         try_again(s)
-    assert any("--full" in note for note in failed.value.__notes__)
+    assert any("--spark" in note for note in failed.value.__notes__)

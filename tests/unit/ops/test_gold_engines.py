@@ -30,9 +30,9 @@ def runs(settings, monkeypatch):
         slices = None if rows is None else SimpleNamespace(row_count=lambda: rows)
         prepared = None if rows is None else increments.Prepared({}, slices, None)
         monkeypatch.setattr(increments, "prepare", lambda *_: prepared)
+        monkeypatch.setattr(sail, "sail_session", lambda _: nullcontext("sail"))
         for job in (customer_360, gold):
             monkeypatch.setattr(job, "run_gold", run_gold)
-            monkeypatch.setattr(job, "sail_session", lambda _: nullcontext("sail"))
         assert main(["--as-of", "2026-01-20", *argv]) == 0
         return done
 
@@ -59,6 +59,11 @@ def test_a_full_build_is_sparks_and_reads_silver(runs):
 def test_on_a_cluster_an_increment_is_sparks_too(runs, monkeypatch):
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
     assert runs(customer_360.main, 10) == [(1, False, "spark", False)]
+
+
+def test_who_asks_for_spark_gets_it(runs):
+    assert runs(customer_360.main, 10, "--spark") == [(1, False, "spark", False)]
+    assert runs(gold.main, 10, "--spark") == [(3, False, "spark", True)]
 
 
 def test_all_tables_are_one_session_of_sparks_unless_the_view_is_a_small_increment(runs):
