@@ -7,6 +7,7 @@ import os
 import pwd
 import time
 
+from infra.stack import roots
 from infra.stack.settings import Settings
 from pipelines.io.audit_log import AuditLog, ensure_table, sender
 from pipelines.io.mariadb import connect
@@ -23,11 +24,13 @@ def login() -> str:
 
 
 def audit_log(settings: Settings, *, wait_for_witness: bool = True) -> AuditLog:
-    """The stack's audit log. Raises FileNotFoundError before the database was set up.
+    """The stack's audit log. Raises FileNotFoundError before the database was set up, WrongRegion at another's broker.
 
+    So whatever is written down before it happens (erasures, rotations, look-ups) asks whose cluster it would reach.
     Without `wait_for_witness`, for a service that writes all the time, who opened it takes the rows to topic audit.log
     (`AuditLog.send_missing`).
     """
+    roots.require_own_cluster(settings)
     engine = connect(settings.audit_url, unchecked=not wait_for_witness)
     if not settings.own_mariadb:
         ensure_table(engine)

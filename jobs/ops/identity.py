@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from infra.stack import roots
 from infra.stack.settings import Settings
 from jobs.ops import identity_cards as cards
 from jobs.ops import identity_match, identity_resolve
@@ -144,8 +145,12 @@ def now_us() -> int:
 
 
 def open_store() -> tuple[IdentityStore, Settings]:
-    """The identity state of this stack; its tables are made when they are not there."""
+    """The identity state of this stack; its tables are made when they are not there.
+
+    Raises WrongRegion where what follows from a change would go to another region's broker.
+    """
     settings = Settings.load()
+    roots.require_own_cluster(settings)
     return IdentityStore(connect(settings.database_url), contracts.policy("identity")), settings
 
 
@@ -165,7 +170,11 @@ def decide(
 def load_file(
     settings: Settings, crm_file: Path, *, now_us: int, dry_run: bool = False, allow_shrink: bool = False
 ) -> tuple[CrmEvidence, Outcome]:  # fmt: skip
-    """Read, take in, send out; the vault entries first, so that no link lacks its value. Raises CrmFileShrinks."""
+    """Read, take in, send out; the vault entries first, so that no link lacks its value.
+
+    Raises CrmFileShrinks, and WrongRegion as ``open_store`` does.
+    """
+    roots.require_own_cluster(settings)
     key, policy = MasterKey.load(settings), contracts.policy("identity")
     vault = VaultWriter(key)
     tokeniser = Tokeniser(key, placeholders=policy["placeholders"], on_new=vault.add)

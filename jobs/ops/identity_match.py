@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 from rich.console import Console
 from rich.table import Table
 
+from infra.stack import roots
 from infra.stack.settings import Settings
 from jobs.ops.auditing import write_down
 from pipelines import contracts
@@ -78,7 +79,11 @@ def allow(settings: Settings, *, role: str, reason: str, dry_run: bool) -> None:
 
 
 def run(settings: Settings, *, anew: bool, learn: bool, dry_run: bool, clock: Callable[[], int]) -> Report:
-    """Read, learn where asked to, compare, take in, send out. `clock`: microseconds since the epoch."""
+    """Read, learn where asked to, compare, take in, send out. `clock`: microseconds since the epoch.
+
+    Raises WrongRegion at another region's broker.
+    """
+    roots.require_own_cluster(settings)
     policy, identity, shipped = (contracts.policy(name) for name in ("matching", "identity", "matching_model"))
     engine, watch = connect(settings.database_url), _Watch()
     store = IdentityStore(engine, identity)  # its tables are made when they are not there

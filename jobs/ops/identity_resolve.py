@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from infra.stack import roots
 from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.io.identity_store import Author, IdentityStore, Outcome
@@ -32,7 +33,8 @@ def command(
 
 
 def run(settings: Settings, *, dry_run: bool, clock: Callable[[], int]) -> Outcome:
-    """Resolve and send out. `clock`: microseconds since the epoch."""
+    """Resolve and send out. `clock`: microseconds since the epoch. Raises WrongRegion at another region's broker."""
+    roots.require_own_cluster(settings)
     policy = contracts.policy("identity")
     store = IdentityStore(connect(settings.database_url), policy)
     author = Author("policy:identity", f"all resolved again by {policy['version']}")

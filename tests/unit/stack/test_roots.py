@@ -9,6 +9,7 @@ import pytest
 
 from infra.stack import roots
 from infra.stack.settings import PORT_BASE_FILE, PROJECT_ROOT, REGION_FILE, Ports, Settings
+from jobs.ops import auditing, identity, identity_match, identity_resolve
 from pipelines.collectors import regions
 from pipelines.contracts import ContractError
 from pipelines.io import cluster_region
@@ -167,6 +168,24 @@ def test_nothing_of_one_region_is_written_below_anothers_root(
         roots.require_own_cluster(Settings(sg.home, sg.ports))
     with pytest.raises(WrongRegion, match="belongs to region sg, not to cn"):
         roots.require_own_cluster(Settings.load(home, 20000))  # the home region, pointed at sg's broker
+
+
+def test_what_changes_identities_or_is_audited_stops_at_another_regions_broker(
+    home: Path, clusters: dict[str, Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a database is opened: there is none here."""
+    cluster_region.claim("new:1", "sg", regions.declared())
+    monkeypatch.setenv("KEFULAKE_KAFKA", "new:1")
+    here = Settings.load(home, 20000)
+    for reach in (
+        lambda: auditing.audit_log(here),  # erasures, rotations, look-ups, consultations
+        identity.open_store,  # merge, split, review
+        lambda: identity.load_file(here, home / "crm.csv", now_us=0),
+        lambda: identity_match.run(here, anew=False, learn=False, dry_run=False, clock=lambda: 0),
+        lambda: identity_resolve.run(here, dry_run=False, clock=lambda: 0),
+    ):
+        with pytest.raises(WrongRegion, match="belongs to region sg, not to cn"):
+            reach()
 
 
 def test_with_one_region_no_broker_is_asked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
