@@ -16,7 +16,7 @@ from jobs.spark.sources import RECORDS, SILVER, CustomerRecords, customer_record
 from pipelines import contracts
 from pipelines.io import lake_changes, lake_slices, spark_delta
 from pipelines.io.duckdb_lake import spilling
-from pipelines.io.lake_span import VersionGone
+from pipelines.io.lake_span import VersionGone, require_same_tables
 from pipelines.tables.current_rows import current_rows, identifier_columns, token_columns
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ def _slices(
     folder.mkdir(parents=True)
     identity = contracts.policy("identity")
     tokens, paths = identifier_columns(identity), {t: settings.table_path(t) for t in TABLES}
+    require_same_tables(paths, build.table_ids)
     with spilling(folder / "spilled") as connection:
         found = lake_changes.touched(
             connection, paths, build.sources, versions, tokens=tokens, until=as_of_at, folder=folder,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.stack.settings import Settings
 from pipelines.io import spark_delta
+from pipelines.io.lake_span import table_ids
 from pipelines.quality.gate import GateFailed, Reconciliation, Report, judge
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def publish_checked(
         restating = beside.submit(lambda: list(restate(folder)))
         report = judge(staged, table, run_id=run_id, checked_at=checked_at, reconciliations=reconciliations)
     if report.passed:
-        about = {"run_id": run_id, **(notes or {})}
+        sources = {name: settings.table_path(name) for name in (notes or {}).get("sources", {})}
+        about = {"run_id": run_id, "table_ids": table_ids(sources), **(notes or {})}
         for found in restating.result():
             write_restated(found, settings)
         version = spark_delta.publish(folder, settings.table_path(table), replace=replace, notes=about)

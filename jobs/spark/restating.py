@@ -15,7 +15,7 @@ from jobs.spark.sources import RECORDS, SILVER
 from pipelines import contracts
 from pipelines.io import lake_changes, spark_delta
 from pipelines.io.duckdb_lake import spilling, view_sql
-from pipelines.io.lake_span import VersionGone
+from pipelines.io.lake_span import VersionGone, require_same_tables
 from pipelines.tables import restatements
 from pipelines.tables.current_rows import identifier_columns
 
@@ -28,15 +28,16 @@ log = logging.getLogger(__name__)
 
 
 class Earlier(NamedTuple):
-    """A build that stands published: its run, the instant it counted up to, and the versions it read."""
+    """A build that stands published: its run, the instant it counted up to, versions and IDs of the tables it read."""
 
     run_id: str
     as_of_at: datetime
     sources: Mapping[str, int | None]
+    table_ids: Mapping[str, str] = {}
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Earlier:
-        return cls(told["run_id"], datetime.fromisoformat(told["as_of_at"]), told["sources"])
+        return cls(told["run_id"], datetime.fromisoformat(told["as_of_at"]), told["sources"], told.get("table_ids", {}))
 
 
 class Restated(NamedTuple):
@@ -191,6 +192,7 @@ def _touched(
 ) -> lake_changes.Touched | None:
     paths = {name: settings.table_path(name) for name in tables}
     tokens = identifier_columns(contracts.policy("identity"))
+    require_same_tables(paths, build.table_ids)
     return lake_changes.touched(
         connection, paths, build.sources, versions, tokens=tokens, until=build.as_of_at, folder=folder
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,20 @@ from pipelines.io.duckdb_lake import rows_sql
 
 class VersionGone(RuntimeError):
     """What a build read is not there any more: an erasure, or files kept for a week; the message says what."""
+
+
+def table_ids(paths: Mapping[str, Path]) -> dict[str, str]:
+    """By name the ID that each table got when it was made, of those that are there."""
+    there = {name: path for name, path in paths.items() if DeltaTable.is_deltatable(str(path))}
+    return {name: DeltaTable(str(path)).metadata().id for name, path in there.items()}
+
+
+def require_same_tables(paths: Mapping[str, Path], before: Mapping[str, str]) -> None:
+    """Raises VersionGone where a table of ``before`` is another one now: its version numbers began anew."""
+    now = table_ids(paths)
+    for name, made in before.items():
+        if name in paths and now.get(name) != made:
+            raise VersionGone(f"{name} was {'made anew' if name in now else 'taken away'} since")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -142,3 +143,23 @@ def test_where_the_version_before_is_gone_everybody_is_compared_and_nobody_resta
     assert view["customer_id"].to_list() == ["c_1", "c_2"]
     restated = pl.from_arrow(DeltaTable(str(settings.table_path("gold.restatements"))).to_pyarrow_table())
     assert {key.split('"')[3] for key in restated["row_key"]} == {"c_1"}
+
+
+def test_a_table_made_anew_has_versions_of_the_same_numbers_and_everybody_is_built(spark, tmp_path):
+    """Its version 1 holds a message that the build before has never seen, as that build's version 1 held another."""
+    settings = Settings.load(home=tmp_path, port_base=26920)
+    lake, messages = settings.table_path("silver.interactions").parents[1], settings.table_path("silver.interactions")
+    at = UNTIL - 5 * DAY
+    spoke = [interaction(n, received_at=at, member_token=f"member-{n}", customer_id=f"c_{n}") for n in range(4)]
+    for one in spoke[:2]:
+        write(lake, "silver.interactions", [one])
+    publish(spark, settings, UNTIL)
+    shutil.rmtree(messages)
+    for one in spoke[1:]:
+        write(lake, "silver.interactions", [one])
+    view, incremental = publish(spark, settings, UNTIL)
+    assert not incremental
+    assert view["customer_id"].to_list() == ["c_1", "c_2", "c_3"]
+    restated = pl.from_arrow(DeltaTable(str(settings.table_path("gold.restatements"))).to_pyarrow_table())
+    assert {key.split('"')[3] for key in restated["row_key"]} == {"c_0", "c_2", "c_3"}
+    assert set(restated["restatement_reason"]) == {"rebuilt"}
