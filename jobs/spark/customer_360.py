@@ -102,6 +102,7 @@ def publish(
         view,
         customer_360.TABLE,
         settings,
+        expected_rows=built.count() + basis.others_rows,
         reconciliations=second_path(basis.rows, records, built, args.as_of),
         notes={"as_of_at": args.as_of, "sources": sources, "incremental": prepared is not None, **increments.made_by()},
         restate=lambda staged: restate_customers(
@@ -121,11 +122,12 @@ def build_of(prepared: increments.Prepared | None, args: argparse.Namespace) -> 
     return partial(publish, prepared=prepared), args
 
 
-def on_sail(prepared: increments.Prepared | None, args: argparse.Namespace) -> bool:
-    """Whether the build is an increment that fits Sail, and nobody asked for Spark."""
+def on_sail(prepared: increments.Prepared | None, args: argparse.Namespace, settings: Settings) -> bool:
+    """Whether the build is an increment that fits Sail with the view it goes into, and nobody asked for Spark."""
     if prepared is None or args.spark:
         return False
-    return sail.fits(0 if prepared.slices is None else prepared.slices.row_count())
+    cut = 0 if prepared.slices is None else prepared.slices.row_count()
+    return sail.fits(cut + increments.published_rows(settings))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -136,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     # From the slices on: they hold rows of whoever is erased meanwhile, and a second build would replace them.
     with gold_lock.one_build_of(increments.TABLE, settings.home), gold_lock.building(settings.home):
         prepared = None if args.full else increments.prepare(settings, args.as_of)
-        session = sail.sail_session(settings) if on_sail(prepared, args) else None
+        session = sail.sail_session() if on_sail(prepared, args, settings) else None
         build = build_of(prepared, args)
         return run_gold("customer_360", [build], session=session, reads_silver=prepared is None)
 

@@ -37,9 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     with gold_lock.one_build_of(increments.TABLE, settings.home), gold_lock.building(settings.home):
         prepared = increments.prepare(settings, args.as_of)
         build = customer_360.build_of(prepared, args)
-        if not customer_360.on_sail(prepared, args):
+        if not customer_360.on_sail(prepared, args, settings):
             return run_gold("gold", [build, *others])
-        refused = run_gold("customer_360", [build], session=sail.sail_session(settings), reads_silver=False)
+        refused = run_gold("customer_360", [build], session=sail.sail_session(), reads_silver=False, serve=False)
         return max(refused, run_gold("gold", others))
 
 

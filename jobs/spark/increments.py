@@ -46,13 +46,15 @@ class Prepared(NamedTuple):
 class Basis(NamedTuple):
     """Current ``rows`` and ``records_at(instant)`` of the customers to build; ``others`` stay as published.
 
-    ``concerned`` names the customers to build (None: all, and no others). Values are among everybody.
+    ``concerned`` names the customers to build (None: all, and no others). Values are among everybody. ``others_rows``:
+    how many the others are by the log of the published table.
     """
 
     rows: DataFrame
     records_at: Callable[[datetime], CustomerRecords]
     concerned: DataFrame | None = None
     others: DataFrame | None = None
+    others_rows: int = 0
 
 
 def made_by() -> dict[str, Any]:
@@ -107,6 +109,7 @@ def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> B
     path = settings.table_path(TABLE)
     published = spark_delta.read(spark, path, TABLE, spark_delta.version_of(path))
     others = published.join(concerned, on="customer_id", how="left_anti")
+    replaced = published.join(concerned, on="customer_id", how="left_semi").count()
     rows = current_rows(*[tables[t] for t in SILVER], contracts.policy("identity"))
     rows = rows.join(concerned, on="customer_id", how="left_semi")
     rows = kept(rows, settings.home / "staging" / ROWS)
@@ -115,7 +118,12 @@ def since_last(spark: SparkSession, settings: Settings, prepared: Prepared) -> B
     def records_at(as_of_at: datetime) -> CustomerRecords:
         return records_of(tables, as_of_at, concerned=concerned, measured=measured)
 
-    return Basis(rows, records_at, concerned, others)
+    return Basis(rows, records_at, concerned, others, published_rows(settings) - replaced)
+
+
+def published_rows(settings: Settings) -> int:
+    """Rows of the last build, by the table's log."""
+    return spark_delta.row_count(settings.table_path(TABLE), unknown=0)
 
 
 def tidy(settings: Settings) -> None:

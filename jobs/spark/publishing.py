@@ -30,11 +30,14 @@ def publish_checked(
     settings: Settings,
     *,
     replace: str | None = None,
+    expected_rows: int | None = None,
     reconciliations: Sequence[Reconciliation] = (),
     notes: Mapping[str, Any] | None = None,
     restate: Callable[[Path], Iterable[Restated]] = lambda staged: (),
 ) -> Report:
     """Publishes ``build`` as ``table``; ``replace`` is a condition for the rows it stands for (None: all).
+
+    ``expected_rows``: how many it has by another count (None: not asked), so that no file of it is lost on the way.
 
     ``restate(folder of the build)`` says what it makes of the figures that stand; asked while the build is judged, and
     written just before it is published: a second try after a crash replaces them.
@@ -47,6 +50,8 @@ def publish_checked(
     run_id = f"{table}@{checked_at:%Y-%m-%dT%H:%M:%S.%fZ}"
     folder = settings.home / "staging" / table
     staged = spark_delta.stage(build, folder).cache()  # some twenty expectations read it
+    if expected_rows is not None:
+        reconciliations = [*reconciliations, Reconciliation("rows_equal_built", staged.count(), expected_rows)]
     with ThreadPoolExecutor(1) as beside:  # both are many small queries, and Spark plans each on one core
         restating = beside.submit(lambda: list(restate(folder)))
         report = judge(staged, table, run_id=run_id, checked_at=checked_at, reconciliations=reconciliations)

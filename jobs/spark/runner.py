@@ -44,18 +44,22 @@ def run_gold(
     *,
     session: AbstractContextManager[SparkSession] | None = None,
     reads_silver: bool = True,
+    serve: bool = True,
 ) -> int:
     """Every build, also after one was refused; exit code 1 when any was. A refused table stays as it was.
 
-    ``session``: another than `gold_session`. Without ``reads_silver`` builds have rows of their own.
+    ``session``: another than `gold_session`. Without ``reads_silver`` builds have rows of their own. Without
+    ``serve`` agents and Trino see what is published after the next run.
     """
     log_to_console()
     settings = Settings.load()
     with gold_lock.building(settings.home):
         with session or gold_session(name, settings) as spark:
             refused = _run(spark, builds, settings, reads_silver)
-        _serve_customers(settings)
-    _tell_trino(settings)
+        if serve:
+            _serve_customers(settings)
+    if serve:
+        _tell_trino(settings)
     return refused
 
 

@@ -15,8 +15,8 @@ import duckdb
 from deltalake import DeltaTable
 
 from pipelines import contracts
+from pipelines.io import lake_tables
 from pipelines.io.answer import Answer, QueryRefused
-from pipelines.io.lake_tables import present, require_plain_files
 
 _DUCKDB = {
     "string": "VARCHAR", "json": "VARCHAR", "int": "INTEGER", "integer": "INTEGER", "long": "BIGINT",
@@ -31,9 +31,13 @@ _BATCH = 10_000
 
 @contextmanager
 def spilling(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection for many rows beside an engine: 1 GB as that has, the rest in ``folder``; instants are UTC."""
+    """A connection for many rows beside an engine: 512 MB a core, the rest in ``folder``; instants are UTC.
+
+    By default it takes four fifths of the machine. Each of its threads holds blocks that can't be spilled.
+    """
     with duckdb.connect() as connection:
-        connection.execute("SET memory_limit = '1GB'")
+        threads = connection.execute("SELECT current_setting('threads')").fetchone()[0]
+        connection.execute(f"SET memory_limit = '{512 * int(threads)}MB'")
         connection.execute("SET temp_directory = ?", [str(folder)])
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
@@ -93,7 +97,7 @@ def view_sql(name: str, path: Path | None) -> tuple[str, list[str]]:
     of different age disagree.
     """
     table = None if path is None else DeltaTable(str(path))
-    files = [] if table is None else table.file_uris()
+    files = [] if table is None else lake_tables.files(table, path)
     return rows_sql(name, table, files), files
 
 
@@ -104,7 +108,7 @@ def rows_sql(name: str, table: DeltaTable | None, files: Sequence[str], *, decla
     """
     columns, partitions = contract_columns(name), []
     if table is not None:
-        require_plain_files(name, table)
+        lake_tables.require_plain_files(name, table)
         known = {f.name: _type(name, f.name, f.type) for f in table.schema().fields}
         columns = columns | known if declared else known
         partitions = list(table.metadata().partition_columns)
@@ -122,7 +126,7 @@ def rows_sql(name: str, table: DeltaTable | None, files: Sequence[str], *, decla
 
 def _attach(connection: duckdb.DuckDBPyConnection, lake: Path, named: set[str] | None) -> None:
     """Views of the named tables (None: all), then the doors are shut: no other file, no setting, can be touched."""
-    there = present(lake)
+    there = lake_tables.present(lake)
     known = there.keys() | contracts.tables().keys()
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")

@@ -10,6 +10,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from pipelines.io.duckdb_lake import rows_sql
+from pipelines.io.lake_tables import files
 
 
 class VersionGone(RuntimeError):
@@ -43,11 +44,11 @@ class Span:
     def of(cls, name: str, path: Path, before: int | None, now: int | None) -> Span:
         """Raises VersionGone where one of the versions is not there any more."""
         try:
-            then = () if before is None else tuple(DeltaTable(str(path), version=before).file_uris())
+            then = () if before is None else tuple(files(DeltaTable(str(path), version=before), path))
             table = None if now is None else DeltaTable(str(path), version=now)
         except DeltaError as error:
             raise VersionGone(f"{name} can't be read at version {before} or {now} any more: {error}") from error
-        return cls(name, table, then, () if table is None else tuple(table.file_uris()))
+        return cls(name, table, then, () if table is None else tuple(files(table, path)))
 
     @property
     def came(self) -> tuple[str, ...]:

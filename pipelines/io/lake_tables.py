@@ -60,6 +60,15 @@ def _figures(name: str, grain: str, path: Path) -> TableFigures:
     )
 
 
+def files(table: DeltaTable, path: Path) -> list[str]:
+    """The files of a table that lies at ``path``, as the disk names them.
+
+    delta-rs writes the folder as in an address (客服 is %E5%AE%A2%E6%9C%8D), and what is below it as on disk.
+    """
+    folder = table.table_uri.removeprefix("file://")
+    return [str(path / uri.removeprefix(folder)) for uri in table.file_uris()]
+
+
 def require_plain_files(name: str, table: DeltaTable) -> None:
     """Refuses a table whose rows are not simply those of its files.
 

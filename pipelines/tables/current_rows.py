@@ -72,7 +72,7 @@ def provisional_name(order: Sequence[str]) -> Column:
     The same rule as ``pipelines.identity.provisional.provisional_id``, in Spark's words; one test runs both.
     """
     best = F.coalesce(*token_columns(order))
-    return F.concat(F.lit("p_"), F.substring(best, -32, 24))
+    return F.concat(F.lit("p_"), F.substring(F.right(best, F.lit(32)), 1, 24))
 
 
 def under_current_customer(rows: DataFrame, links: DataFrame, identity: Mapping[str, Any]) -> DataFrame:

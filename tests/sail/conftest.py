@@ -10,11 +10,14 @@ __all__ = ["settings"]
 
 
 @pytest.fixture(scope="module")
-def spark(settings):
+def spark():
     """One a module: a process has one at a time, and Spark's own is opened next."""
+    from pyspark import SparkContext
+
     from jobs.spark.sail import sail_session
 
-    with sail_session(settings) as session:
+    assert SparkContext._active_spark_context is None, "tests/sail comes before tests/spark, as their names are sorted"
+    with sail_session() as session:
         yield session
 
 

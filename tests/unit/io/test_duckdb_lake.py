@@ -31,6 +31,15 @@ def test_rows_come_from_every_partition_and_instants_are_utc(tmp_path):
     assert found[0][1].utcoffset() == timedelta(0)
 
 
+def test_a_lake_lies_where_it_is_put(tmp_path):
+    lake = tmp_path / "客服 lake 100%"
+    write(lake, SILVER, [interaction(1)])
+    link = {"token": "ph1_a", "token_type": "phone", "stretch": 0, "link_rule": "attested", "valid_from_at": AT}
+    write(lake, "silver.identity_links", [link])
+    assert _all(lake, "SELECT raw_offset, received_date FROM silver.interactions") == [(1, date(2026, 1, 5))]
+    assert _all(lake, "SELECT token FROM silver.identity_links") == [("ph1_a",)]
+
+
 def test_a_table_may_be_named_with_the_catalogue_as_trino_calls_it(tmp_path):
     write(tmp_path, SILVER, [interaction(1)])
     assert _all(tmp_path, "SELECT count(*) FROM delta.silver.interactions i") == [(1,)]

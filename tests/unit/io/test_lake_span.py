@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 
+import duckdb
 import pytest
 
-from pipelines.io.lake_span import VersionGone, require_same_tables, table_ids
+from pipelines.io.lake_span import Span, VersionGone, require_same_tables, table_ids
 from tests.unit.io.lake import interaction, write
 
 MESSAGES, ORDERS = "silver.interactions", "silver.orders"
@@ -26,6 +27,15 @@ def test_a_table_that_grew_is_the_same_and_one_that_came_is_news(paths, tmp_path
     require_same_tables(paths, before)
     require_same_tables(paths, {})  # a build that told none
     require_same_tables({ORDERS: paths[ORDERS]}, before)  # who does not read messages does not ask for them
+
+
+def test_files_that_lie_under_a_folder_of_any_name_are_not_gone(tmp_path):
+    lake = tmp_path / "客服 lake"
+    path = lake.joinpath(*MESSAGES.split("."))
+    write(lake, MESSAGES, [interaction(1)])
+    write(lake, MESSAGES, [interaction(2)])
+    span = Span.of(MESSAGES, path, 0, 1)
+    assert duckdb.sql(f"SELECT raw_offset FROM {span.rows(span.came)}").fetchall() == [(2,)]
 
 
 def test_a_table_made_anew_or_taken_away_is_not(paths, tmp_path):

@@ -9,6 +9,8 @@ import pytest
 
 from jobs.spark import customer_360, gold, increments, sail
 
+VIEW_ROWS = 1_000
+
 
 @pytest.fixture
 def runs(settings, monkeypatch):
@@ -19,21 +21,24 @@ def runs(settings, monkeypatch):
     monkeypatch.setenv("KEFULAKE_HOME", str(settings.home))
 
     def run(main, rows: int | None, *argv: str) -> list[tuple]:
-        done = []
+        done, served = [], []
 
-        def run_gold(_, builds, *, session=None, reads_silver=True):
+        def run_gold(_, builds, *, session=None, reads_silver=True, serve=True):
             with session or nullcontext("spark") as engine:
                 full = getattr(builds[0][1], "full", None)
                 done.append((len(builds), full, engine, reads_silver))
+                served.append(serve)
             return 0
 
         slices = None if rows is None else SimpleNamespace(row_count=lambda: rows)
         prepared = None if rows is None else increments.Prepared({}, slices, None)
         monkeypatch.setattr(increments, "prepare", lambda *_: prepared)
-        monkeypatch.setattr(sail, "sail_session", lambda _: nullcontext("sail"))
+        monkeypatch.setattr(increments, "published_rows", lambda _: VIEW_ROWS)
+        monkeypatch.setattr(sail, "sail_session", lambda: nullcontext("sail"))
         for job in (customer_360, gold):
             monkeypatch.setattr(job, "run_gold", run_gold)
         assert main(["--as-of", "2026-01-20", *argv]) == 0
+        assert served == [False] * (len(done) - 1) + [True], "agents see a day at once, in the end"
         return done
 
     return run
@@ -43,8 +48,8 @@ def runs(settings, monkeypatch):
     ("rows", "engine"),
     [
         (0, "sail"),  # nobody has changed
-        (sail.MOST_ROWS, "sail"),
-        (sail.MOST_ROWS + 1, "spark"),  # Sail's joins do not spill
+        (sail.MOST_ROWS - VIEW_ROWS, "sail"),  # with the view it goes into
+        (sail.MOST_ROWS - VIEW_ROWS + 1, "spark"),  # Sail's joins do not spill
     ],
 )
 def test_an_increment_runs_where_its_rows_fit(runs, rows, engine):
