@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -10,7 +13,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from infra.stack.settings import Settings
+from infra.stack.settings import PROJECT_ROOT, Settings
 from jobs.spark import customer_360, restating
 from jobs.spark.sources import settled, silver_rows
 from pipelines.io import spark_delta
@@ -32,9 +35,8 @@ def publish(spark, settings, as_of_at, *, full: bool = False) -> tuple[pl.DataFr
     rows = settled(rows).cache()
     customer_360.publish(rows, versions, settings, SimpleNamespace(as_of=as_of_at, full=full))
     rows.unpersist()
-    path = settings.table_path("gold.customer_360")
-    told = next(spark_delta.notes(path))
-    return pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table()).sort("customer_id"), told["incremental"]
+    told = next(spark_delta.notes(settings.table_path("gold.customer_360")))
+    return view_of(settings), told["incremental"]
 
 
 def dirt_before(lake) -> None:
@@ -65,18 +67,46 @@ def dirt_of_the_day(lake) -> None:
 
 @pytest.fixture(scope="module")
 def published(spark, tmp_path_factory) -> SimpleNamespace:
-    settings = Settings.load(home=tmp_path_factory.mktemp("increment"), port_base=26920)
+    settings = Settings.load(home=tmp_path_factory.mktemp("客服 lake"), port_base=26920)
     lake = settings.table_path("silver.interactions").parents[1]
     write_history(settings, SIZE)
     dirt_before(lake)
     before, first = publish(spark, settings, UNTIL)
+    shutil.copytree(lake / "gold", settings.home / "yesterday")
     write_day(settings, SIZE)
     dirt_of_the_day(lake)
     increment, second = publish(spark, settings, UNTIL + DAY)
-    restated = pl.from_arrow(DeltaTable(str(settings.table_path("gold.restatements"))).to_pyarrow_table())
+    restated = restatements(settings)
     full, third = publish(spark, settings, UNTIL + DAY, full=True)
     assert (first, second, third) == (False, True, False)
-    return SimpleNamespace(before=before, increment=increment, full=full, restated=restated)
+    return SimpleNamespace(settings=settings, before=before, increment=increment, full=full, restated=restated)
+
+
+@pytest.fixture(scope="module")
+def job(published) -> SimpleNamespace:
+    """The same day from the same build of the day before, by the job as it is run: on Sail, in a process of its own."""
+    settings = published.settings
+    gold = settings.table_path("gold.customer_360").parent
+    shutil.rmtree(gold)
+    shutil.copytree(settings.home / "yesterday", gold)
+    place = {"KEFULAKE_HOME": str(settings.home), "KEFULAKE_PORT_BASE": str(settings.ports.base)}
+    environment = {k: v for k, v in os.environ.items() if "SPARK" not in k} | place
+    command = [sys.executable, "-m", "jobs.spark.customer_360", "--as-of", (UNTIL + DAY).isoformat()]
+    ran = subprocess.run(command, env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return SimpleNamespace(said=ran.stderr, view=view_of(settings), restated=restatements(settings))
+
+
+def view_of(settings) -> pl.DataFrame:
+    path = settings.table_path("gold.customer_360")
+    return pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table()).sort("customer_id")
+
+
+def restatements(settings) -> pl.DataFrame:
+    """All rows in order, without the clock."""
+    table = DeltaTable(str(settings.table_path("gold.restatements")))
+    rows = pl.from_arrow(table.to_pyarrow_table()).drop("restated_at")
+    return rows.sort(rows.columns)
 
 
 def test_the_increment_is_the_full_build_row_by_row(published):
@@ -99,6 +129,14 @@ def test_what_was_published_before_is_restated_as_after_a_full_build(published):
     assert reasons[f"p_{'7' * 24}"] == "identity"
     assert "late_rows" in reasons["c_6"]  # 60 days late
     assert "late_rows" in reasons["c_3"]  # it lost the message that an edit gave to c_4
+
+
+def test_the_job_on_sail_publishes_what_this_engine_does(published, job):
+    assert "incremental build" in job.said
+    assert "this build runs on Sail" in job.said
+    assert job.view.equals(published.full)
+    assert job.restated.equals(published.restated)
+    assert {"identity", "late_rows"} <= set(job.restated["restatement_reason"])
 
 
 def test_a_link_that_comes_while_a_full_build_runs_is_known_to_the_next_increment(spark, tmp_path):
@@ -141,7 +179,7 @@ def test_where_the_version_before_is_gone_everybody_is_compared_and_nobody_resta
     view, incremental = publish(spark, settings, UNTIL + DAY, full=True)
     assert not incremental
     assert view["customer_id"].to_list() == ["c_1", "c_2"]
-    restated = pl.from_arrow(DeltaTable(str(settings.table_path("gold.restatements"))).to_pyarrow_table())
+    restated = restatements(settings)
     assert {key.split('"')[3] for key in restated["row_key"]} == {"c_1"}
 
 
@@ -160,6 +198,6 @@ def test_a_table_made_anew_has_versions_of_the_same_numbers_and_everybody_is_bui
     view, incremental = publish(spark, settings, UNTIL)
     assert not incremental
     assert view["customer_id"].to_list() == ["c_1", "c_2", "c_3"]
-    restated = pl.from_arrow(DeltaTable(str(settings.table_path("gold.restatements"))).to_pyarrow_table())
+    restated = restatements(settings)
     assert {key.split('"')[3] for key in restated["row_key"]} == {"c_0", "c_2", "c_3"}
     assert set(restated["restatement_reason"]) == {"rebuilt"}

@@ -32,7 +32,7 @@ class Recorder:
         self._done.append("sent")
 
 
-SETTINGS = SimpleNamespace(database_url="", bootstrap="")
+SETTINGS = SimpleNamespace(database_url="", bootstrap="", region=None)
 
 
 def stand_in(monkeypatch, done: list[str], *, known_customers: int) -> None:
