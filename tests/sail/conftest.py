@@ -25,3 +25,9 @@ def spark():
 def frame(spark):
     """``frame(table, rows)`` as in tests/spark."""
     return framer(spark)
+
+
+@pytest.fixture(scope="session")
+def lake_folder() -> str:
+    """A plain one: Sail's reader of Delta logs finds no other. Only these tests use it; an increment reads files."""
+    return "lake"

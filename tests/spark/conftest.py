@@ -23,6 +23,12 @@ def settings(tmp_path_factory) -> Settings:
 
 
 @pytest.fixture(scope="session")
+def lake_folder() -> str:
+    """A name with what an address would have to encode: a lake lies where it is put."""
+    return "客服 lake"
+
+
+@pytest.fixture(scope="session")
 def spark(settings):
     from jobs.spark.session import spark_session
 

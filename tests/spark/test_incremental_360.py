@@ -66,8 +66,8 @@ def dirt_of_the_day(lake) -> None:
 
 
 @pytest.fixture(scope="module")
-def published(spark, tmp_path_factory) -> SimpleNamespace:
-    settings = Settings.load(home=tmp_path_factory.mktemp("客服 lake"), port_base=26920)
+def published(spark, lake_folder, tmp_path_factory) -> SimpleNamespace:
+    settings = Settings.load(home=tmp_path_factory.mktemp(lake_folder), port_base=26920)
     lake = settings.table_path("silver.interactions").parents[1]
     write_history(settings, SIZE)
     dirt_before(lake)
