@@ -84,7 +84,7 @@ def published(spark, lake_folder, tmp_path_factory) -> SimpleNamespace:
 
 @pytest.fixture(scope="module")
 def job(published) -> SimpleNamespace:
-    """The same day from the same build of the day before, by the job as it is run: on Sail, in a process of its own."""
+    """The same day from the same build of the day before, by the job as it is run, on Sail: killed, and run again."""
     settings = published.settings
     gold = settings.table_path("gold.customer_360").parent
     shutil.rmtree(gold)
@@ -92,9 +92,13 @@ def job(published) -> SimpleNamespace:
     place = {"KEFULAKE_HOME": str(settings.home), "KEFULAKE_PORT_BASE": str(settings.ports.base)}
     environment = {k: v for k, v in os.environ.items() if "SPARK" not in k} | place
     command = [sys.executable, "-m", "jobs.spark.customer_360", "--as-of", (UNTIL + DAY).isoformat()]
+    with subprocess.Popen(command, env=environment, cwd=PROJECT_ROOT, stderr=subprocess.PIPE, text=True) as first:
+        assert any("this build runs on Sail" in line for line in first.stderr)
+        first.kill()  # with its slices cut and nothing published
+    killed = view_of(settings)
     ran = subprocess.run(command, env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr[-3000:]
-    return SimpleNamespace(said=ran.stderr, view=view_of(settings), restated=restatements(settings))
+    return SimpleNamespace(killed=killed, said=ran.stderr, view=view_of(settings), restated=restatements(settings))
 
 
 def view_of(settings) -> pl.DataFrame:
@@ -129,6 +133,10 @@ def test_what_was_published_before_is_restated_as_after_a_full_build(published):
     assert reasons[f"p_{'7' * 24}"] == "identity"
     assert "late_rows" in reasons["c_6"]  # 60 days late
     assert "late_rows" in reasons["c_3"]  # it lost the message that an edit gave to c_4
+
+
+def test_a_job_killed_on_its_way_leaves_the_view_of_the_day_before(published, job):
+    assert job.killed.equals(published.before)
 
 
 def test_the_job_on_sail_publishes_what_this_engine_does(published, job):
