@@ -76,7 +76,7 @@ def everything(
 def prepare(settings: Settings, as_of_at: datetime) -> Prepared | None:
     """What came since the last build, copied aside; None where a full build is due, and the log says why.
 
-    Needs no Spark, whose session opens meanwhile.
+    Needs no Spark: how much it finds decides which engine builds.
     """
     told = next(spark_delta.notes(settings.table_path(TABLE)), None)
     if told is None:
