@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.airflow import server as airflow
 from infra.stack import flink, flink_jobs, health, kafka, mariadb, topics
 from infra.stack.settings import Settings
 from infra.trino import server as trino
@@ -73,6 +74,23 @@ def service(name: str, module: str, **options: object) -> Program:
         stage=2,
         stop_turn=1,
         command=lambda settings: [sys.executable, "-m", module],
+        **options,
+    )
+
+
+def airflow_part(
+    name: str, component: str, command: Callable[[Settings], list[str]], stage: int, **options: object
+) -> Program:
+    """One process of Airflow; the API server comes first, because the others report to it."""
+    return Program(
+        name=name,
+        stage=stage,
+        stop_turn=0,
+        optional=True,
+        command=command,
+        environment=airflow.environment,
+        health=lambda settings: airflow.health(settings, component),
+        niceness=WRITERS,
         **options,
     )
 
@@ -168,7 +186,21 @@ PROGRAMS: tuple[Program, ...] = (
         ports=lambda s: {"metrics": s.ports.metrics},
         health=lambda s: health.http(f"http://127.0.0.1:{s.ports.metrics}/metrics"),
     ),
+    airflow_part(
+        "airflow-api-server",
+        "metadatabase",
+        airflow.api_server_command,
+        stage=3,
+        prepare=airflow.prepare,
+        preparing="preparing (the first time its database is made: half a minute)",
+        ports=lambda s: {"Airflow": s.ports.airflow},
+    ),
+    airflow_part("airflow-scheduler", "scheduler", airflow.scheduler_command, stage=4),
+    airflow_part("airflow-dag-processor", "dag_processor", airflow.dag_processor_command, stage=4),
 )
+
+# What `--with` and `--only` take beside the parts themselves.
+GROUPS = {"airflow": tuple(program.name for program in PROGRAMS if program.name.startswith("airflow-"))}
 
 
 class UnknownPart(ValueError):
@@ -180,13 +212,18 @@ def select(settings: Settings, only: list[str] | None = None, extra: list[str] |
 
     Raises UnknownPart for a name that is not in the table.
     """
-    known = {program.name: program for program in PROGRAMS}
-    for name in [*(only or []), *(extra or [])]:
-        if name not in known:
-            raise UnknownPart(f"{name!r} is no part of the stack; there are: {', '.join(known)}")
+    named, also = _parts_of(only or []), _parts_of(extra or [])
     chosen = [
         program
         for program in PROGRAMS
-        if (program.name in only if only else not program.optional) or program.name in (extra or [])
+        if (program.name in named if named else not program.optional) or program.name in also
     ]
     return sorted((p for p in chosen if p.wanted(settings)), key=lambda program: program.stage)
+
+
+def _parts_of(names: list[str]) -> set[str]:
+    known = {program.name: (program.name,) for program in PROGRAMS} | GROUPS
+    for name in names:
+        if name not in known:
+            raise UnknownPart(f"{name!r} is no part of the stack; there are: {', '.join(known)}")
+    return {part for name in names for part in known[name]}

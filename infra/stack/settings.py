@@ -117,6 +117,11 @@ class Ports:
         """Customers, for agents."""
         return self.base + 14
 
+    @property
+    def airflow(self) -> int:
+        """Airflow's web page and REST interface, when asked for."""
+        return self.base + 15
+
 
 @dataclass(frozen=True)
 class Settings:

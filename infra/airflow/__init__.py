@@ -1,0 +1,1 @@
+"""Airflow as a part of the stack, and what its DAGs are wired with."""
