@@ -59,6 +59,7 @@ def tell_failure(context: dict[str, Any]) -> None:
     hook = os.environ.get(WEBHOOK)
     if not hook:
         return
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log the address of each request
     try:
         message = {"msgtype": "text", "text": {"content": f"Kefulake: {told['text']}"}}
         httpx.post(hook, json=message, timeout=TIMEOUT_S).raise_for_status()
