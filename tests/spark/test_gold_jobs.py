@@ -9,7 +9,8 @@ import pytest
 
 from jobs.spark import customer_360, customer_tags, hot_questions
 from jobs.spark.sources import settled, silver_row_count, silver_rows
-from pipelines.io import duckdb_lake
+from pipelines import contracts
+from pipelines.io import duckdb_lake, spark_delta
 from pipelines.quality.gate import GateFailed
 from tests.unit.io.lake import AT, interaction, write
 
@@ -45,6 +46,9 @@ def test_silver_is_published_and_a_defect_stops_what_comes_after(spark, lake, tm
     assert found == [("c1", 2, 2), ("c2", 1, 1)]
     assert _sql(lake, "SELECT question, askers, questions FROM gold.hot_questions") == [("怎么退货？", 2, 3)]
     assert _sql(lake, "SELECT count(*) FROM gold.quality_results WHERE NOT passed") == [(0,)]
+    for table in ("gold.customer_360", "gold.hot_questions"):  # what a build says it read is what its contract says
+        told = next(spark_delta.notes(lake.table_path(table)))
+        assert set(told["sources"]) == set(contracts.table(table).reads)
 
     planted = tmp_path / "expectations"
     planted.mkdir()
