@@ -49,7 +49,7 @@ def test_every_job_that_is_named_has_its_module():
         ("gold.customer_360", increments.TABLES),
         ("gold.customer_tags", {*SILVER, *RECORDS}),
         ("gold.hot_questions", SILVER),
-        ("gold.data_balance", balance_table._INPUTS),
+        ("gold.data_balance", balance_table.INPUTS),
         ("serving.customer_360", (served_customers.GOLD, served_customers.TAGS)),
         ("serving.builds", (served_customers.GOLD, served_customers.TAGS)),
         ("identity.claims", identity_resolver.TOPICS),
