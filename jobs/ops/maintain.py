@@ -18,6 +18,7 @@ from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.io import gold_lock, lake_tables
 from pipelines.io.lake_upkeep import STEPS, Kept, State, keep_lake
+from pipelines.lineage.runs import lineage_run
 
 _PROGRESS = Console(stderr=True)
 
@@ -44,17 +45,28 @@ def command(
     logging.getLogger("pipelines").setLevel(logging.WARNING)
     settings, now = Settings.load(), datetime.now(UTC)
     chosen = _tables(settings, table)
-    with gold_lock.one_build_of("maintain", settings.home), _PROGRESS.status("upkeep") as status:
-        kept = list(
-            keep_lake(
-                settings,
-                steps=[one.value for one in step] if step else STEPS,
-                tables=chosen,
-                today=now.date(),
-                now=now,
-                tell=lambda doing: status.update(f"upkeep: {doing}"),
+    with lineage_run("maintain", settings=settings) as run, gold_lock.one_build_of("maintain", settings.home):
+        with _PROGRESS.status("upkeep") as status:
+            kept = list(
+                keep_lake(
+                    settings,
+                    steps=[one.value for one in step] if step else STEPS,
+                    tables=chosen,
+                    today=now.date(),
+                    now=now,
+                    tell=lambda doing: status.update(f"upkeep: {doing}"),
+                )
             )
-        )
+        for one in kept:
+            if one.changed:
+                run.writes(f"table {one.table}")
+        _report(settings, kept, as_json=as_json, asked=table)
+        if any(one.error for one in kept):
+            raise typer.Exit(1)
+
+
+def _report(settings: Settings, kept: Sequence[Kept], *, as_json: bool, asked: Sequence[str] | None) -> None:
+    """The table to stdout; what was held back, left alone or went wrong to stderr."""
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in kept], indent=1))
     else:
@@ -64,9 +76,9 @@ def command(
             typer.echo(f"{one.table}: kept past its retention: {reason}", err=True)
         if one.error:
             typer.echo(f"kefulake maintain: {one.error}", err=True)
-    _say_left_alone(settings, table)
-    if any(one.error for one in kept):
-        raise typer.Exit(1)
+    if not asked:
+        for name in sorted(lake_tables.present(settings.lake).keys() - contracts.tables().keys()):
+            typer.echo(f"{name} has no contract and was left alone; declare it or move it away", err=True)
 
 
 def told(kept: Sequence[Kept]) -> Table:
@@ -130,10 +142,3 @@ def _tables(settings: Settings, asked: Sequence[str] | None) -> list[str] | None
         if name not in there:
             raise ValueError(f"{name} is not in {settings.lake} yet; kefulake tables lists what is")
     return list(asked) if asked else None
-
-
-def _say_left_alone(settings: Settings, asked: Sequence[str] | None) -> None:
-    for name in [] if asked else sorted(lake_tables.present(settings.lake).keys() - contracts.tables().keys()):
-        typer.echo(
-            f"{name} has no contract and was left alone; declare it (schemas/tables/), or move it away", err=True
-        )
