@@ -41,6 +41,8 @@ COMMANDS: dict[str, Mounted] = {
     "vault": Mounted("jobs.ops.vault", "Open a token's personal value, by role and with a reason."),
     "erase": Mounted("jobs.ops.erase", "Erase a person from every store, with a certificate."),
     "keys": Mounted("jobs.ops.keys", "Versions of the master key: rotate without a stop, status, retire."),
+    "maintain": Mounted("jobs.ops.maintain", "The daily upkeep of all tables of the lake: compact, vacuum, retention."),
+    "lineage": Mounted("jobs.ops.lineage", "Where a table comes from and goes to, with the job of each step."),
     "audit": Mounted("jobs.ops.audit", "Who looked at what; prove that nobody changed it."),
 }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -37,7 +38,8 @@ def command(
 
     Exit code 1 when a closed hour does not balance, or anything stands twice.
     """
-    from pipelines.tables.data_balance import breaches
+    from pipelines.io import balance_table, retention
+    from pipelines.tables.data_balance import BRONZE, breaches, removed_wrongly
 
     settings = Settings.load()
     balance = rows(settings, recount=now or final, final=final, last_hours=last_hours)
@@ -47,7 +49,11 @@ def command(
     else:
         told_width = sys.stdout.isatty() or "COLUMNS" in os.environ
         print_lines(lines, Console(width=None if told_width else _WIDTH_IN_A_FILE), by_hour)
-    found = breaches(balance, closed_only=False)
+    removed = retention.removed_by_day(settings)
+    if removed and not as_json:
+        typer.echo(told_of_removal(removed))
+    stored = balance_table.read(settings).to_pylist() if removed else []
+    found = [*breaches(balance, closed_only=False), *removed_wrongly(stored, removed.get(BRONZE, {}))]
     for breach in found:
         typer.echo(str(breach), err=True)
     if found:
@@ -56,6 +62,7 @@ def command(
 
 def rows(settings: Settings, *, recount: bool, final: bool = False, last_hours: int = 0):
     """The balance as an Arrow table, columns of ``gold.data_balance``; newest hours last."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     from pipelines.contracts import policy
@@ -68,7 +75,9 @@ def rows(settings: Settings, *, recount: bool, final: bool = False, last_hours: 
     settled = policy("tiering")["balance"]
     closed = stored.filter(stored["closed"])["hour_at"].to_pylist()
     end_of_closed = max(closed) + timedelta(hours=1) if closed else None
-    return balance_table.compute(
+    removed = balance_table.removed_days(settings)
+    standing = stored.filter(pa.array([h >= since and h.date() in removed for h in stored["hour_at"].to_pylist()]))
+    counted = balance_table.compute(
         settings,
         {hour for hour in balance_table.all_hours(settings) if hour >= since},
         passed_until=datetime(9999, 1, 1, tzinfo=UTC) if final else end_of_closed,
@@ -76,6 +85,17 @@ def rows(settings: Settings, *, recount: bool, final: bool = False, last_hours: 
         memory_limit_mb=settled["memory_limit_mb"],
         now=datetime.now(UTC),
     )
+    return pa.concat_tables([standing.select(counted.column_names).cast(counted.schema), counted])
+
+
+def told_of_removal(removed: Mapping[str, Mapping[date, int]]) -> str:
+    """What retention took, in one line a table; the lines of those days stand as they were counted before.
+
+    >>> print(told_of_removal({"bronze.raw_events": {date(2026, 1, 5): 2, date(2026, 1, 6): 1}}))
+    Removed by retention since, and counted before: bronze.raw_events 3 rows, 2 days up to 2026-01-06
+    """
+    each = [f"{name} {sum(days.values()):,} rows, {len(days)} days up to {max(days)}" for name, days in removed.items()]
+    return "Removed by retention since, and counted before: " + "; ".join(each)
 
 
 def by_topic(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from infra.stack.flink_records import RUNNING, STOPPED, JobRecord
 from infra.stack.settings import PROJECT_ROOT, Settings
 from jobs.ops.job_plan import differences, state_signature
 from pipelines import contracts
+from pipelines.lineage.hooks import flink_started, flink_stopped
 
 JOBS = {"clean_interactions": "jobs/flink/clean_interactions.py"}
 RUNNING_WAIT_S = 120
@@ -138,6 +139,7 @@ def deploy(settings: Settings, wanted: JobRecord, *, check_only: bool = False) -
             job_id = flink_jobs.submit(settings, flink_records.save(settings, record), restore_from, lock)
     with _PROGRESS.status(f"waiting for {wanted.name} to run"):
         _await_running(settings, job_id)
+    flink_started(settings, wanted.name, job_id)
     origin = restore_from or "nothing: the earliest raw messages"
     took = f"{time.monotonic() - began:.1f} s"
     return [("job id", job_id), ("resumed from", origin), ("state", "RUNNING"), ("took", took)]
@@ -180,7 +182,9 @@ def _stop_running(settings: Settings, name: str, record: JobRecord | None) -> st
     if record is None:
         raise Refused(f"a job named {name} runs ({running.job_id}) that was not deployed from here; stop it first.")
     with _PROGRESS.status(f"stopping {name} with a savepoint"):
-        return flink_jobs.stop_with_savepoint(settings, running.job_id)
+        savepoint = flink_jobs.stop_with_savepoint(settings, running.job_id)
+    flink_stopped(settings, name, running.job_id)
+    return savepoint
 
 
 def _signature_file(settings: Settings, name: str) -> Path:

@@ -12,6 +12,7 @@ from pipelines import contracts
 from pipelines.io import served_customers
 from pipelines.io.bulk_rows import RowsRefused, drop_leavings
 from pipelines.io.mariadb import connect
+from pipelines.lineage.runs import lineage_run
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +31,10 @@ def serve_customers(settings: Settings, *, anew: bool = False) -> served_custome
         drop_leavings(scratch)
     try:
         engine = connect(settings.database_url, load_data=load_data)
-        served = served_customers.serve(
-            engine,
-            paths,
-            scratch=scratch,
-            policy=contracts.policy("lookup")["publish"],
-            anew=anew,
-        )
+        with lineage_run("serving", paths, [*served_customers.NAMES], settings=settings):
+            served = served_customers.serve(
+                engine, paths, scratch=scratch, policy=contracts.policy("lookup")["publish"], anew=anew
+            )
         engine.dispose()
     except (DBAPIError, OSError, RowsRefused, served_customers.GoldMoved) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error

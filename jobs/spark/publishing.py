@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from infra.stack.settings import Settings
 from pipelines.io import spark_delta
 from pipelines.io.lake_span import table_ids
+from pipelines.lineage.hooks import told_as_build
 from pipelines.quality.gate import GateFailed, Reconciliation, Report, judge
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ RESULTS, RESTATEMENTS = "gold.quality_results", "gold.restatements"
 log = logging.getLogger(__name__)
 
 
+@told_as_build
 def publish_checked(
     build: DataFrame,
     table: str,

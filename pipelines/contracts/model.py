@@ -13,7 +13,9 @@ import yaml
 SCHEMAS_VARIABLE = "KEFULAKE_SCHEMAS"
 FIELD_TYPES = frozenset({"string", "int", "long", "double", "boolean", "timestamp", "date", "binary", "json"})
 TOPIC_FORMATS = frozenset({"raw", "json"})
-TABLE_ENGINES = frozenset({"tiering", "spark", "balance", "replay", "identity", "serving"})
+TABLE_ENGINES = frozenset({"tiering", "spark", "balance", "replay", "identity", "serving", "upkeep"})
+# Not in the lake: tables of MariaDB.
+DATABASE_ENGINES = frozenset({"identity", "serving"})
 SEVERITIES = frozenset({"stop", "warn"})
 CHECKS = frozenset({"not_null", "unique", "in_set", "between", "row_count_min"})
 
@@ -35,7 +37,10 @@ class Field:
 
 @dataclass(frozen=True)
 class Topic:
-    """One Kafka topic: who writes and reads it, its broker settings and the fields of its records."""
+    """One Kafka topic: who writes and reads it, its broker settings and the fields of its records.
+
+    ``reads``: tables its producers make the records from; empty where they make them from the topics they consume.
+    """
 
     name: str
     description: str
@@ -52,11 +57,16 @@ class Topic:
     transactional: bool = False
     fields: tuple[Field, ...] = ()
     required: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the lake: its grain, columns, the topics that feed it and the checks it must pass."""
+    """One table of the lake: its grain, columns, the topics that feed it and the checks it must pass.
+
+    ``producers`` are the jobs that write it, ``reads`` the tables (else topics) they make it from; ``fields_from`` is
+    the topic or table whose columns it takes over as they are.
+    """
 
     name: str
     grain: str
@@ -68,6 +78,14 @@ class Table:
     partition_by: tuple[str, ...]
     fields: tuple[Field, ...]
     expectations: tuple[dict[str, Any], ...]
+    producers: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    fields_from: str | None = None
+
+    @property
+    def in_lake(self) -> bool:
+        """True for a Delta table, False for one of MariaDB."""
+        return self.engine not in DATABASE_ENGINES
 
     @property
     def layer(self) -> str:
@@ -102,6 +120,10 @@ def load(folder: Path) -> Contracts:
     raw_tables = {p.stem: _yaml(p) for p in sorted((folder / "tables").glob("*.yaml"))}
     tables = {name: _table(name, spec, declared, topics, raw_tables) for name, spec in raw_tables.items()}
     policies = {p.stem: _yaml(p) for p in sorted((folder / "policies").glob("*.yaml"))}
+    for kind, declared_ones in (("topics", topics), ("tables", tables)):
+        for name, contract in declared_ones.items():
+            if unknown := [r for r in contract.reads if r not in tables and r not in topics]:
+                raise ContractError(f"{kind}/{name}.yaml: reads names {unknown}, which are no tables and no topics")
     return Contracts(declared, topics, tables, policies)
 
 
@@ -199,7 +221,7 @@ def _topic(name: str, spec: dict[str, Any], declared: dict[str, Field], all_topi
     where = f"topics/{name}.yaml"
     needed = {"name", "description", "owner", "producers", "consumers", "format", "key", "partitions", "cleanup"}
     needed |= {"retention_ms", "max_message_bytes", "dead_letter"}
-    _only(where, spec, needed, {"fields", "fields_from", "required", "transactional"})
+    _only(where, spec, needed, {"fields", "fields_from", "required", "transactional", "reads"})
     if spec["name"] != name:
         raise ContractError(f"{where}: name is {spec['name']!r}, must equal the file's name")
     _one_of(where, "format", spec["format"], TOPIC_FORMATS)
@@ -213,7 +235,7 @@ def _topic(name: str, spec: dict[str, Any], declared: dict[str, Field], all_topi
     if absent := set(spec.get("required", ())) - {c.name for c in columns}:
         raise ContractError(f"{where}: required field(s) {sorted(absent)} are not among its fields")
     rest = {k: v for k, v in spec.items() if k not in {"fields", "fields_from"}}
-    rest |= {k: tuple(rest.get(k, ())) for k in ("producers", "consumers", "required")}
+    rest |= {k: tuple(rest.get(k, ())) for k in ("producers", "consumers", "required", "reads")}
     return Topic(**rest, fields=columns)
 
 
@@ -239,10 +261,12 @@ def _table(
 ) -> Table:
     where = f"tables/{name}.yaml"
     needed = {"name", "grain", "description", "owner", "engine", "topics", "primary_key", "partition_by"}
-    _only(where, spec, needed | {"expectations"}, {"fields", "fields_from"})
+    _only(where, spec, needed | {"expectations"}, {"fields", "fields_from", "producers", "reads"})
     if spec["name"] != name:
         raise ContractError(f"{where}: name is {spec['name']!r}, must equal the file's name")
     _one_of(where, "engine", spec["engine"], TABLE_ENGINES)
+    if spec["engine"] == "tiering" and {"producers", "reads"} & set(spec):
+        raise ContractError(f"{where}: tiering writes it from its topics; leave producers and reads out")
     for feeding in spec["topics"]:
         if feeding not in all_topics:
             raise ContractError(f"{where}: topic {feeding!r} is not declared")
@@ -254,6 +278,9 @@ def _table(
     for check in spec["expectations"]:
         _only(f"{where}: expectation {check}", check, {"severity"}, set(CHECKS))
         _one_of(f"{where}: expectation {check}", "severity", check["severity"], SEVERITIES)
-    rest = {k: v for k, v in spec.items() if k not in {"fields", "fields_from"}}
-    rest |= {k: tuple(rest[k]) for k in ("topics", "primary_key", "partition_by", "expectations")}
+    rest = {k: v for k, v in spec.items() if k != "fields"}
+    if spec["engine"] == "tiering":
+        rest |= {"producers": ("tiering",)}
+    listed = ("topics", "primary_key", "partition_by", "expectations", "producers", "reads")
+    rest |= {k: tuple(rest.get(k, ())) for k in listed}
     return Table(**rest, fields=columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -14,6 +14,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from infra.stack.settings import Settings
 from pipelines import contracts
+from pipelines.io import gold_lock, retention
 from pipelines.io.balance_inputs import changed_hours, coordinates
 from pipelines.io.delta import open_store, writer_properties
 from pipelines.tables.data_balance import BRONZE, ROLE_OF, build, is_closed
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 TABLE = "gold.data_balance"
 # Outputs before bronze: what a later bronze snapshot holds more is no alarm, what it holds less would be.
-_INPUTS = (*ROLE_OF, BRONZE)
+INPUTS = (*ROLE_OF, BRONZE)
 
 
 def compute(
@@ -39,7 +40,7 @@ def compute(
     with duckdb.connect() as connection:
         connection.execute(f"SET memory_limit = '{int(memory_limit_mb)}MB'")
         connection.execute("SET temp_directory = ?", [str(settings.home / "scratch" / "balance")])
-        found = {name: coordinates(connection, settings.table_path(name), wanted) for name in _INPUTS}
+        found = {name: coordinates(connection, settings.table_path(name), wanted) for name in INPUTS}
         bronze = found.pop(BRONZE)
         if bronze is None:
             bronze = connection.from_arrow(_NO_COORDINATES)
@@ -58,12 +59,23 @@ _NO_COORDINATES = pa.schema(
 
 
 def all_hours(settings: Settings) -> set[datetime]:
-    """Every hour any input table holds."""
-    return set().union(*(changed_hours(path, None)[0] for path in _existing(settings).values()))
+    """Every hour that can be counted: any input table holds rows of it, and retention took none."""
+    hours = set().union(*(changed_hours(path, None)[0] for path in _existing(settings).values()))
+    return _countable(hours, removed_days(settings))
+
+
+def removed_days(settings: Settings) -> set[date]:
+    """Days of which an input lost rows by retention: their lines stand as they were counted before, for ever."""
+    removed = retention.removed_by_day(settings)
+    return set().union(*(removed.get(name, {}) for name in INPUTS))
+
+
+def _countable(hours: Iterable[datetime], removed: set[date]) -> set[datetime]:
+    return {hour for hour in hours if hour.date() not in removed}
 
 
 def _existing(settings: Settings) -> dict[str, Path]:
-    paths = {name: settings.table_path(name) for name in _INPUTS}
+    paths = {name: settings.table_path(name) for name in INPUTS}
     return {name: path for name, path in paths.items() if (path / "_delta_log").exists()}
 
 
@@ -91,7 +103,11 @@ class BalanceTable:
 
         Raises deltalake's CommitFailedError when a second balance service was faster; the next turn sees its rows.
         """
-        now = now or datetime.now(UTC)
+        # Upkeep rearranges the table's files, and an overwrite that began before would bring their rows back.
+        with gold_lock.one_build_of(TABLE, self._settings.home):
+            return self._turn(passed_until, now or datetime.now(UTC))
+
+    def _turn(self, passed_until: datetime | None, now: datetime) -> pa.Table:
         target = DeltaTable(self._settings.table_path(TABLE))
         hours, versions = self._changed(target)
         old = target.to_pyarrow_table()
@@ -116,7 +132,7 @@ class BalanceTable:
             since = target.transaction_version(f"balance/{name}")
             changed, versions[name] = changed_hours(path, since)
             hours |= changed
-        return hours, versions
+        return _countable(hours, removed_days(self._settings)), versions
 
     def _write(
         self, target: DeltaTable, old: pa.Table, rows: pa.Table, hours: set[datetime], versions: Mapping[str, int]

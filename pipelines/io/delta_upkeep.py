@@ -155,11 +155,18 @@ def moved_in(path: Path, scratch: Path, add: dict[str, Any], like: TableFile, *,
 
 
 def replace_files(
-    table: DeltaTable, adds: list[AddAction], chosen: list[TableFile], *, what: str = "rearrange", changes: bool = False
+    table: DeltaTable,
+    adds: list[AddAction],
+    chosen: list[TableFile],
+    *,
+    what: str = "rearrange",
+    changes: bool = False,
+    notes: Mapping[str, str] | None = None,
 ) -> bool:
     """Commit `adds` for `chosen`, fenced: False when another rearrangement came in between; then nothing happened.
 
-    `changes` says that rows differ (an erasure); a mere rearrangement is passed over by who follows the table.
+    `changes` says that rows differ (an erasure, retention); a mere rearrangement is passed over by who follows the
+    table. `notes` go into the commit beside `what`.
     """
     now_ms = int(time.time() * 1000)
     removes = [RemoveAction(f.path, changes, now_ms, f.size, dict(f.partition)) for f in chosen]
@@ -170,7 +177,9 @@ def replace_files(
             "append",
             table.schema(),
             table.metadata().partition_columns,
-            commit_properties=CommitProperties(app_transactions=[fence], custom_metadata={"kefulake": what}),
+            commit_properties=CommitProperties(
+                app_transactions=[fence], custom_metadata={"kefulake": what, **(notes or {})}
+            ),
             post_commithook_properties=PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False),
         )
     except CommitFailedError as error:
@@ -196,7 +205,8 @@ def vacuum(path: Path, keep: Upkeep) -> int:
     for scratch in (path / SCRATCH).glob("*"):
         if time.time() - scratch.stat().st_mtime > _SCRATCH_LIFETIME_S:
             shutil.rmtree(scratch, ignore_errors=True)
-    gone = DeltaTable(path).vacuum(
-        keep.vacuum_retention_hours, dry_run=False, enforce_retention_duration=False, full=True
-    )
-    return len(gone)
+    table, told = DeltaTable(path), {"enforce_retention_duration": False, "full": True}
+    # Asked first: delta-rs writes two commits (begin and end) also for a vacuum that finds nothing.
+    if not table.vacuum(keep.vacuum_retention_hours, dry_run=True, **told):
+        return 0
+    return len(table.vacuum(keep.vacuum_retention_hours, dry_run=False, **told))

@@ -1,4 +1,8 @@
-"""Gold builds beside each other, an erasure beside none: a build that began before would publish the person again."""
+"""Gold builds beside each other, an erasure and the upkeep beside none.
+
+A build that began before an erasure would publish the person again; one that began before its table's files were merged
+would replace files that are not there any more, and leave the merged ones.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +36,13 @@ def one_build_of(table: str, home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def no_build(home: Path, tell: Callable[[str], object]) -> Iterator[None]:
+def no_build(home: Path, tell: Callable[[str], object], who: str = "the erasure") -> Iterator[None]:
     """Waits until every gold build has ended, and says so; those that begin later wait for the end of this."""
     with _file(home) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            tell("a gold build is at work; the erasure waits for its end")
+            tell(f"a gold build is at work; {who} waits for its end")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

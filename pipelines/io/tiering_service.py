@@ -22,6 +22,7 @@ from pipelines.io.erasure_errands import Errands
 from pipelines.io.records import JsonRecords, UnknownColumn
 from pipelines.io.stream_health import Health, write_status
 from pipelines.io.tiering import Limits, TableStream
+from pipelines.lineage.hooks import ServiceRuns
 from pipelines.privacy.keys import MasterKey
 
 log = logging.getLogger(__name__)
@@ -230,6 +231,7 @@ class Service:
         self._streams = {name: table_stream(settings, name, policy, key) for name in tables}
         self.health = {name: Health() for name in tables}
         self._errands = Errands(settings, tables)
+        self._lineage = ServiceRuns(settings, "tiering", tables)
         self._stop = threading.Event()
 
     def stop(self, *_: object) -> None:
@@ -256,6 +258,7 @@ class Service:
         if upkeep:
             keeper.start()
         while any(thread.is_alive() for thread in threads):
+            self._lineage.tell_when_due()
             if status_file is not None:
                 write_status(status_file, self.health)
             if until_caught_up and all(h.state in ("stopped", "refused", "gave_up") for h in self.health.values()):
@@ -263,7 +266,9 @@ class Service:
             _join(threads, 1.0)
         if status_file is not None:
             write_status(status_file, self.health)
-        return all(h.state == "stopped" for h in self.health.values())
+        well = all(h.state == "stopped" for h in self.health.values())
+        self._lineage.end(well)
+        return well
 
 
 def _join(threads: Sequence[threading.Thread], wait_s: float) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -111,6 +112,51 @@ def is_closed(hour_at: datetime, passed_until: datetime | None, grace: timedelta
     True
     """
     return passed_until is not None and hour_at + timedelta(hours=1) + grace <= passed_until
+
+
+def not_settled(balance: Sequence[Mapping[str, Any]], day: date, rows: int | None = None) -> str | None:
+    """Why the rows of a day (UTC) may not be removed yet; None when its balance is final, and says ``rows`` received.
+
+    ``balance`` holds rows of ``gold.data_balance``; ``rows`` are those of bronze (None: not asked).
+
+    >>> nine = datetime(2026, 1, 5, 9, tzinfo=UTC)
+    >>> line = {"raw_topic": "raw.app", "hour_at": nine, "received": 2, "kept": 2, "rejected": 0, "in_review": 0,
+    ...         "duplicate": 0, "missing": 0, "twice": 0, "unknown": 0, "closed": True}
+    >>> not_settled([line], nine.date(), 2), not_settled([line], nine.date(), 3)
+    (None, 'the balance counted 2 rows received, bronze holds 3')
+    >>> not_settled([line | {"closed": False}], nine.date()), not_settled([], nine.date())
+    ('an hour of it is still open', 'the balance has not counted it')
+    """
+    lines = [line for line in balance if line["hour_at"].date() == day]
+    if not lines:
+        return "the balance has not counted it"
+    if not all(line["closed"] for line in lines):
+        return "an hour of it is still open"
+    if found := breaches(pa.Table.from_pylist([dict(line) for line in lines])):
+        return str(found[0])
+    received = sum(line["received"] for line in lines)
+    if rows is not None and rows != received:
+        return f"the balance counted {received} rows received, bronze holds {rows}"
+    return None
+
+
+def removed_wrongly(balance: Sequence[Mapping[str, Any]], removed: Mapping[date, int]) -> list[str]:
+    """Days of which retention removed another number of raw messages than the balance had counted as received.
+
+    >>> nine = datetime(2026, 1, 5, 9, tzinfo=UTC)
+    >>> removed_wrongly([{"hour_at": nine, "received": 2}], {nine.date(): 2})
+    []
+    >>> removed_wrongly([{"hour_at": nine, "received": 2}], {nine.date(): 3})
+    ['2026-01-05: retention removed 3 raw messages, the balance had counted 2']
+    """
+    counted: dict[date, int] = {}
+    for line in balance:
+        counted[line["hour_at"].date()] = counted.get(line["hour_at"].date(), 0) + line["received"]
+    return [
+        f"{day}: retention removed {rows} raw messages, the balance had counted {counted.get(day, 0)}"
+        for day, rows in sorted(removed.items())
+        if rows != counted.get(day, 0)
+    ]
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,10 @@ def change(path, **updates):
         ("tables/silver.feedback.yaml", {"engine": "magic"}, "engine is 'magic'"),
         ("tables/silver.feedback.yaml", {"expectations": [{"unique": ["text"], "severity": "panic"}]}, "severity"),
         ("tables/silver.feedback.yaml", {"expectations": [{"is_nice": ["text"], "severity": "warn"}]}, "is_nice"),
+        ("tables/gold.hot_questions.yaml", {"reads": ["silver.interaction"]}, "reads names .'silver.interaction'."),
+        ("topics/policy.baselines.yaml", {"reads": ["silver.feedbacks"]}, "reads names .'silver.feedbacks'."),
+        # said twice, it could be said differently: its topics are what it is made from
+        ("tables/silver.feedback.yaml", {"reads": ["silver.orders"]}, "leave producers and reads out"),
         ("fields.yaml", {"text": {"type": "varchar", "description": "x"}}, "type is 'varchar'"),
         ("fields.yaml", {"text": {"type": "string", "description": ""}}, "description is empty"),
     ],

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from jobs.spark import customer_360, customer_tags, hot_questions
 from jobs.spark.sources import settled, silver_row_count, silver_rows
-from pipelines.io import duckdb_lake
+from pipelines import contracts
+from pipelines.io import duckdb_lake, spark_delta
+from pipelines.lineage.receivers import events_file
 from pipelines.quality.gate import GateFailed
 from tests.unit.io.lake import AT, interaction, write
 
@@ -45,6 +49,9 @@ def test_silver_is_published_and_a_defect_stops_what_comes_after(spark, lake, tm
     assert found == [("c1", 2, 2), ("c2", 1, 1)]
     assert _sql(lake, "SELECT question, askers, questions FROM gold.hot_questions") == [("怎么退货？", 2, 3)]
     assert _sql(lake, "SELECT count(*) FROM gold.quality_results WHERE NOT passed") == [(0,)]
+    for table in ("gold.customer_360", "gold.hot_questions"):  # what a build says it read is what its contract says
+        told = next(spark_delta.notes(lake.table_path(table)))
+        assert set(told["sources"]) == set(contracts.table(table).reads)
 
     planted = tmp_path / "expectations"
     planted.mkdir()
@@ -59,6 +66,20 @@ def test_silver_is_published_and_a_defect_stops_what_comes_after(spark, lake, tm
     with pytest.raises(GateFailed, match=r'nobody_comes_twice: 1 rows, e\.g\. \[\{"customer_id": "c1"\}\]'):
         customer_360.publish(rows, versions, lake, customer_360.parse_args(["--as-of", "2026-01-20"]))
     assert _sql(lake, "SELECT * FROM gold.customer_360 ORDER BY customer_id") == before
+    events = [json.loads(line) for line in events_file(lake).read_text(encoding="utf-8").splitlines()]
+    ran = [(e["job"]["name"], e["eventType"], {Path(d["name"]).name for d in e["inputs"]}) for e in events]
+    assert ran == [
+        (job, state, {name.partition(".")[2] for name in contracts.table(f"gold.{job}").reads})
+        for job, end in (("customer_360", "COMPLETE"), ("hot_questions", "COMPLETE"), ("customer_360", "FAIL"))
+        for state in ("START", end)
+    ]
+    rows = [
+        d["outputFacets"]["outputStatistics"]["rowCount"]
+        for e in events
+        if e["eventType"] == "COMPLETE"
+        for d in e["outputs"]
+    ]
+    assert rows == [2, 1]
     verdict = "SELECT check_name, published, bad_rows FROM gold.quality_results WHERE NOT passed"
     assert _sql(lake, verdict) == [("nobody_comes_twice", False, 1)]
 

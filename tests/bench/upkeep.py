@@ -1,0 +1,174 @@
+"""A week of the stream's small files with the upkeep and without it: what a query costs, day by day.
+
+``python -m tests.bench.upkeep`` writes the same commits (simulated time) into two lakes; one is kept as the tiering
+service keeps it (an hour's commits a round, where the service looks every minute), the other is not. At the end of each
+day both answer the same queries in turn, through the reader behind ``kefulake query``. At the end the daily
+``kefulake maintain`` keeps the neglected lake as well. Report: ``build/reports/upkeep.json`` and ``upkeep.svg``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deltalake import DeltaTable
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from infra.stack.files import write_json
+from infra.stack.settings import PROJECT_ROOT, Ports, Settings
+from pipelines import contracts
+from pipelines.io import delta_upkeep, duckdb_lake
+from pipelines.io.delta_upkeep import Upkeep
+from pipelines.io.lake_upkeep import keep_lake
+from tests.bench.upkeep_week import TABLE, Scale, Week
+
+REPORTS = PROJECT_ROOT / "build" / "reports"
+WITH, WITHOUT = "with upkeep", "without"
+START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def queries(week: Week) -> dict[str, str]:
+    """What a wallboard asks (the last hour by channel) and what an agent asks (one customer's last contacts)."""
+    since = f"TIMESTAMPTZ '{week.now:%Y-%m-%d %H:%M:%S}+00' - INTERVAL 1 HOUR"
+    return {
+        "last_hour_by_channel": f"SELECT channel, count(*) AS n FROM {TABLE} WHERE received_at >= {since} GROUP BY ALL "
+        "ORDER BY 1",
+        "one_customers_contacts": f"SELECT occurred_at, channel, text FROM {TABLE} WHERE customer_id = 'c_000042' "
+        "ORDER BY occurred_at DESC, event_id LIMIT 50",
+    }
+
+
+def keep_hourly(path: Path, keep: Upkeep) -> None:
+    """As the tiering service between commits; without rests, since nothing else runs."""
+    while delta_upkeep.compact(path, keep):
+        pass
+    delta_upkeep.checkpoint(path, keep)
+
+
+def seconds(call: Callable[[], object]) -> tuple[float, object]:
+    """Wall time of a call, and what it gave."""
+    began = time.perf_counter()
+    found = call()
+    return time.perf_counter() - began, found
+
+
+def look(lakes: dict[str, Path], week: Week, repeats: int) -> dict[str, dict]:
+    """Medians of open and queries, the sides in turn. Raises ValueError where the two answer differently."""
+    took: dict[str, dict[str, list[float]]] = {side: {} for side in lakes}
+    for _ in range(repeats):
+        for name, sql in queries(week).items():
+            answers = {}
+            for side, lake in lakes.items():
+                spent, found = seconds(lambda: list(duckdb_lake.ask(lake, sql).rows))  # noqa: B023
+                took[side].setdefault(name, []).append(spent)
+                answers[side] = found
+            if answers[WITH] != answers[WITHOUT]:
+                raise ValueError(f"{name}: the two lakes answer differently at {week.now}")
+        for side, lake in lakes.items():
+            spent, _ = seconds(lambda: DeltaTable(lake.joinpath(*TABLE.split("."))))  # noqa: B023
+            took[side].setdefault("open", []).append(spent)
+    shape = {side: DeltaTable(lake.joinpath(*TABLE.split("."))) for side, lake in lakes.items()}
+    return {
+        side: {f"{name}_s": round(statistics.median(values), 4) for name, values in each.items()}
+        | {"files": len(shape[side].file_uris()), "version": shape[side].version()}
+        for side, each in took.items()
+    }
+
+
+def run(home: Path, scale: Scale, repeats: int) -> dict:
+    """The whole week; see the module."""
+    lakes = {WITH: home / "with" / "lake", WITHOUT: home / "without" / "lake"}
+    week = Week(list(lakes.values()), scale, START)
+    keep = replace(Upkeep.of(contracts.policy("tiering")["upkeep"]), rest_factor=0)
+    a_round = max(1, scale.commits_a_day // 24)
+    days, upkeep_s = [], 0.0
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("commits", total=scale.days * scale.commits_a_day)
+        for _ in range(scale.days):
+            for nth in range(scale.commits_a_day):
+                week.commit()
+                progress.advance(task)
+                if (nth + 1) % a_round == 0:
+                    upkeep_s += seconds(lambda: keep_hourly(lakes[WITH].joinpath(*TABLE.split(".")), keep))[0]
+            days.append(look(lakes, week, repeats))
+    settings = Settings(home / "without", Ports(20_000))
+    now = week.now
+    (kept,) = keep_lake(settings, tables=[TABLE], today=now.date(), now=now)
+    if kept.error:
+        raise RuntimeError(kept.error)
+    mended = {"seconds": round(kept.seconds, 1), "files_before": kept.before.files, "files_after": kept.after.files}
+    mended |= look(lakes, week, repeats)[WITHOUT]
+    return {
+        "simulated": {
+            "days": scale.days, "commit_every_s": scale.commit_every_s, "rows_a_commit": scale.rows,
+            "commits": week.commits, "rows": week.commits * scale.rows, "repeats": repeats,
+            "log_clean_up": "by the clock, so no log entry of the simulated week is dropped on either side",
+        },
+        "days": days,
+        "upkeep_s": round(upkeep_s, 1),
+        "ratio_day_last_to_first": {side: _growth(days, side) for side in lakes},
+        "maintain_on_the_neglected_lake": mended,
+    }  # fmt: skip
+
+
+def _growth(days: list[dict], side: str) -> dict[str, float]:
+    measured = [name for name in days[0][side] if name.endswith("_s")]
+    return {name: round(days[-1][side][name] / days[0][side][name], 2) for name in measured}
+
+
+def draw(report: dict, path: Path) -> None:
+    """Query time by day, both sides, as SVG."""
+    import leather
+
+    chart = leather.Chart("A customer's contacts: seconds, by day of the stream")
+    for side, colour in ((WITHOUT, "#d62728"), (WITH, "#1f77b4")):
+        points = [(n, day[side]["one_customers_contacts_s"]) for n, day in enumerate(report["days"], start=1)]
+        chart.add_line(points, stroke_color=colour, name=side)
+    chart.add_x_axis(name="day")
+    chart.add_y_axis(name="seconds")
+    chart.to_svg(str(path))
+
+
+def show(report: dict) -> Table:
+    """The week as a table."""
+    told = report["simulated"]
+    grid = Table(title=f"{told['commits']:,} commits, {told['rows']:,} rows in {told['days']} simulated days")
+    names = ("files", "open_s", "last_hour_by_channel_s", "one_customers_contacts_s")
+    for column in ("day", "side", *names):
+        grid.add_column(column, justify="left" if column == "side" else "right")
+    for side in (WITH, WITHOUT):
+        for nth, day in enumerate(report["days"], start=1):
+            grid.add_row(str(nth), side, *(f"{day[side][name]:,}" for name in names))
+        grid.add_section()
+    return grid
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints and writes the figures."""
+    parser = argparse.ArgumentParser(prog="upkeep", description=__doc__)
+    parser.add_argument("--days", type=int, default=Scale.days)
+    parser.add_argument("--commit-every-s", type=int, default=Scale.commit_every_s)
+    parser.add_argument("--rows", type=int, default=Scale.rows, help="rows a commit")
+    parser.add_argument("--repeats", type=int, default=3, help="of each query; the median counts")
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="kefulake-upkeep-") as home:
+        report = run(Path(home), Scale(args.days, args.commit_every_s, args.rows), args.repeats)
+    Console(width=110).print(show(report))
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    write_json(REPORTS / "upkeep.json", report)
+    draw(report, REPORTS / "upkeep.svg")
+    Console().print({k: report[k] for k in ("ratio_day_last_to_first", "maintain_on_the_neglected_lake", "upkeep_s")})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
