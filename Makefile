@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: upkeep-report help setup demo up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean regions-proof
+.PHONY: upkeep-report help setup demo demo-daily up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean regions-proof
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ setup:  ## everything the stack needs, into .venv and build/ (again: only what c
 
 demo: setup  ## the whole way once on simulated traffic; stops the stack and keeps its data
 	@$(BIN)/kefulake demo $(ARGS)
+
+demo-daily: setup  ## one day of the daily run through a real Airflow, in a home of its own (.kefulake-daily)
+	@KEFULAKE_HOME=$${KEFULAKE_HOME:-.kefulake-daily} KEFULAKE_PORT_BASE=$${KEFULAKE_PORT_BASE:-19400} $(BIN)/kefulake demo-daily $(ARGS)
 
 up: setup  ## start the stack (kept data comes back)
 	@$(BIN)/kefulake up $(ARGS)

@@ -54,7 +54,7 @@ class Airflow:
         return {dag["dag_id"] for dag in self._ask("GET", "/api/v2/dags", params={"limit": 100})["dags"]}
 
     def start(self, dag_id: str, day: str | None = None) -> str:
-        """Starts a DAG for a business day , as its partition, so that what waits for its tables follows; the run's id."""
+        """Starts a DAG for a business day (its partition: what waits for its tables follows); the run's id."""
         wanted = {"logical_date": None, "partition_key": day}
         return self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=wanted)["dag_run_id"]
 
@@ -82,6 +82,14 @@ class Airflow:
                 state = self.tasks(newest) if newest else "it was not started"
                 raise TimeoutError(f"{dag_id} (day {day}) did not end within {limit_s:.0f} s: {state}")
             told(newest.state if newest else "waits")
+            time.sleep(1)
+
+    def await_dags(self, wanted: set[str], limit_s: float) -> None:
+        """Until all of these are read; raises TimeoutError naming those that are not."""
+        deadline = time.monotonic() + limit_s
+        while missing := wanted - self.dags():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Airflow has not read {', '.join(sorted(missing))} within {limit_s:.0f} s")
             time.sleep(1)
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:

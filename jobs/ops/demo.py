@@ -62,19 +62,19 @@ def run(settings: Settings, events: int, rate: int) -> None:
     with step("start Kafka, Flink, MariaDB and the services"), PartProgress() as progress:
         lifecycle.up(settings, only=None, extra=None, tell=progress.tell)
     with step(f"a CRM file of {CUSTOMERS:,} customers; verified identifiers become links", "kefulake identity load"):
-        _kefulake("simulate", "crm", "--out", str(crm), "--seed", str(SEED), "--customers", str(CUSTOMERS))
-        _kefulake("identity", "load", str(crm))
+        checked_kefulake("simulate", "crm", "--out", str(crm), "--seed", str(SEED), "--customers", str(CUSTOMERS))
+        checked_kefulake("identity", "load", str(crm))
     with step("deploy the cleaning job", "kefulake deploy clean_interactions"):
-        _kefulake("deploy", "clean_interactions")
+        checked_kefulake("deploy", "clean_interactions")
     received_before = _one(settings, "SELECT count(*) FROM bronze.raw_events")
     sent = f"{events:,} messages of all channels at {rate:,}/s, with planted dirt"
     with step(sent, f"kefulake simulate --events {events} --rate {rate}"):
         told = ["--seed", str(SEED), "--customers", str(CUSTOMERS), "--truth", str(work / "truth.parquet")]
-        _kefulake("simulate", "--events", str(events), "--rate", str(rate), *told)
+        checked_kefulake("simulate", "--events", str(events), "--rate", str(rate), *told)
     people = ["--seed", str(SEED), "--customers", str(CUSTOMERS)]
     with step("their records in the CRM and their orders", "kefulake simulate crm-records; kefulake simulate orders"):
-        _kefulake("simulate", "crm-records", *people)
-        _kefulake("simulate", "orders", *people)
+        checked_kefulake("simulate", "crm-records", *people)
+        checked_kefulake("simulate", "orders", *people)
     with step("the bundled samples of every channel, good and broken", "kefulake replay FOLDER --channel …"):
         samples = _replay_samples()
     with step("bring what was received into the lake, without waiting for the next checkpoint", "kefulake flush"):
@@ -95,7 +95,8 @@ def step(what: str, typed: str = ""):
     console.print(f"  [dim]{time.monotonic() - began:.1f} s[/]")
 
 
-def _kefulake(*arguments: str) -> str:
+def checked_kefulake(*arguments: str) -> str:
+    """Runs a command; what it printed. Raises DemoFailed with the end of its words."""
     return _checked([str(Path(sys.executable).parent / "kefulake"), *arguments], f"kefulake {arguments[0]}")
 
 
@@ -117,7 +118,7 @@ def _replay_samples() -> int:
     count = 0
     for folder in sorted((PROJECT_ROOT / "schemas" / "examples").glob("raw.*")):
         count += len(list(folder.iterdir()))
-        _kefulake("replay", str(folder), "--channel", folder.name.removeprefix("raw."), "--speed", "max")
+        checked_kefulake("replay", str(folder), "--channel", folder.name.removeprefix("raw."), "--speed", "max")
     return count
 
 
@@ -156,7 +157,7 @@ FROM silver.interactions WHERE processed_at IS NOT NULL
 def _show(settings: Settings) -> None:
     """The balance, one customer, the hottest questions, the latencies."""
     console.print(Rule("the balance: every message in exactly one output"))
-    typer.echo(_kefulake("balance", "--final"))
+    typer.echo(checked_kefulake("balance", "--final"))
     _customer(*_ask(settings, _query("customer_over_channels")))
     _print("the hottest questions of the newest day", *_ask(settings, _query("hottest_questions")))
     _print("from received to judged; the first messages waited for the job's start", *_ask(settings, _TIMES))
@@ -171,7 +172,7 @@ def _customer(columns: list[str], rows: list[tuple]) -> None:
         console.print(f"all contacts, with the stack up: kefulake history --customer {customer}\n", soft_wrap=True)
         console.print(Rule("why that is one customer"))
         console.print(f"  [dim]kefulake identity explain {customer}[/]")
-        typer.echo(_kefulake("identity", "explain", customer))
+        typer.echo(checked_kefulake("identity", "explain", customer))
 
 
 def _query(name: str) -> str:
