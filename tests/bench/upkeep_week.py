@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,6 +80,17 @@ class Week:
             log = path / "_delta_log" / f"{DeltaLog(path).next:020}.json"
             with log.open("x", encoding="utf-8") as file:
                 file.write(entry)
+
+    def age_log(self, path: Path, before: datetime, old_s: float) -> None:
+        """Make the log entries of commits before an instant (simulated) ``old_s`` old by the clock."""
+        then = time.time() - old_s
+        for entry in sorted((path / "_delta_log").glob("0*.json")):
+            first = json.loads(entry.open(encoding="utf-8").readline())
+            if "commitInfo" not in first or first["commitInfo"]["operation"] != "WRITE":
+                continue
+            if first["commitInfo"]["timestamp"] >= before.timestamp() * 1000:
+                break
+            os.utime(entry, (then, then))
 
     def batch(self) -> pa.Table:
         """The next rows; made anew from the same state they are the same."""

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import time
+from uuid import UUID
 
 import orjson
 import pytest
@@ -16,6 +17,7 @@ from infra.stack.settings import PROJECT_ROOT
 from jobs.ops import deploy
 from jobs.services import job_keeper
 from pipelines import contracts
+from pipelines.lineage.receivers import events_file
 
 JOB = "clean_interactions"
 OUTPUTS = ("interactions.clean", "feedback.clean", "ticket_events.clean", "customers.clean", "orders.clean",
@@ -55,6 +57,12 @@ def committed_outputs(stack):
             found.setdefault(place, []).append((message.topic(), record))
     consumer.close()
     return found
+
+
+def lineage(stack):
+    """State and run of every lineage event of the job."""
+    events = [orjson.loads(line) for line in events_file(stack).read_bytes().splitlines()]
+    return [(e["eventType"], e["run"]["runId"]) for e in events if e["job"]["name"] == JOB]
 
 
 def outputs_of(stack, coordinates):
@@ -137,8 +145,10 @@ def test_a_changed_threshold_and_a_new_column_lose_and_double_nothing(job, tmp_p
     arguments = deploy.job_arguments(job)
     sent_meanwhile = send(job, [("raw.web_chat", turn(f"b{i}"), []) for i in range(300)])
     outputs_of(job, before)
+    replaced = flink_records.load(job, JOB).runs[0].job_id
     told = dict(deploy.deploy(job, JobRecord(JOB, deploy.JOBS[JOB], arguments, 2)))
     assert "savepoint" in told["resumed from"]
+    assert lineage(job)[-2:] == [("COMPLETE", str(UUID(replaced))), ("START", str(UUID(told["job id"])))]
     after = send(job, [("raw.web_chat", turn(f"c{i}", handle_time_s=7200), []) for i in range(300)])
     again = send(job, [("raw.web_chat", turn(f"a{i}"), []) for i in range(300)])  # known before the deployment
     found = outputs_of(job, before | sent_meanwhile | after | again)
