@@ -90,7 +90,7 @@ def look(lakes: dict[str, Path], week: Week, repeats: int) -> dict[str, dict]:
     shape = {side: DeltaTable(lake.joinpath(*TABLE.split("."))) for side, lake in lakes.items()}
     return {
         side: {name: round(statistics.median(values), 4) for name, values in each.items()}
-        | {"files": len(shape[side].file_uris()), "version": shape[side].version()}
+        | {"files": len(shape[side].file_uris()), "log_entries": _log_entries(lakes[side])}
         for side, each in took.items()
     }
 
@@ -101,6 +101,10 @@ def _answer(lake: Path, sql: str) -> list:
 
 def _open(lake: Path) -> DeltaTable:
     return DeltaTable(lake.joinpath(*TABLE.split(".")))
+
+
+def _log_entries(lake: Path) -> int:
+    return sum(1 for _ in lake.joinpath(*TABLE.split("."), "_delta_log").glob("0*.json"))
 
 
 def run(home: Path, scale: Scale, repeats: int) -> dict:
