@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -206,7 +207,10 @@ def vacuum(path: Path, keep: Upkeep) -> int:
         if time.time() - scratch.stat().st_mtime > _SCRATCH_LIFETIME_S:
             shutil.rmtree(scratch, ignore_errors=True)
     table, told = DeltaTable(path), {"enforce_retention_duration": False, "full": True}
-    # Asked first: delta-rs writes two commits (begin and end) also for a vacuum that finds nothing.
-    if not table.vacuum(keep.vacuum_retention_hours, dry_run=True, **told):
-        return 0
-    return len(table.vacuum(keep.vacuum_retention_hours, dry_run=False, **told))
+    # Asked first: for as long as the log remembers that files were removed, delta-rs lists them although they are long
+    # deleted, and writes two commits (begin and end) each time.
+    listed = table.vacuum(keep.vacuum_retention_hours, dry_run=True, **told)
+    there = sum((path / name).exists() or (path / unquote(name)).exists() for name in listed)
+    if there:
+        table.vacuum(keep.vacuum_retention_hours, dry_run=False, **told)
+    return there

@@ -159,6 +159,21 @@ def test_vacuum_removes_leavings_of_killed_writers_but_not_files_being_written(t
     assert offsets(tmp_path) == [0, 1, 2, 3]
 
 
+def test_a_second_vacuum_finds_nothing_and_writes_nothing(tmp_path, monkeypatch):
+    """The log still names the files that were removed two hours ago; they are deleted once."""
+    path = tmp_path / "客服"  # an address writes this folder in another way than the disk
+    filled(path, 9)
+    now = time.time()
+    with monkeypatch.context() as then:
+        then.setattr(time, "time", lambda: now - 7200)
+        assert compact(path, KEEP) == 5
+    assert vacuum(path, KEEP) == 5
+    version = DeltaTable(path).version()
+    assert vacuum(path, KEEP) == 0
+    assert DeltaTable(path).version() == version
+    assert offsets(path) == list(range(18))
+
+
 def test_vacuum_under_an_hour_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         Upkeep(**(KEEP.__dict__ | {"vacuum_retention_hours": 0}))
