@@ -23,6 +23,10 @@ from pipelines.lineage.runs import lineage_run
 _PROGRESS = Console(stderr=True)
 
 
+class TablesNotKept(RuntimeError):
+    """Some tables could not be kept; the report names each."""
+
+
 class Step(StrEnum):
     """One step of the upkeep."""
 
@@ -45,24 +49,27 @@ def command(
     logging.getLogger("pipelines").setLevel(logging.WARNING)
     settings, now = Settings.load(), datetime.now(UTC)
     chosen = _tables(settings, table)
-    with lineage_run("maintain", settings=settings) as run, gold_lock.one_build_of("maintain", settings.home):
-        with _PROGRESS.status("upkeep") as status:
-            kept = list(
-                keep_lake(
-                    settings,
-                    steps=[one.value for one in step] if step else STEPS,
-                    tables=chosen,
-                    today=now.date(),
-                    now=now,
-                    tell=lambda doing: status.update(f"upkeep: {doing}"),
+    try:
+        with lineage_run("maintain", settings=settings) as run, gold_lock.one_build_of("maintain", settings.home):
+            with _PROGRESS.status("upkeep") as status:
+                kept = list(
+                    keep_lake(
+                        settings,
+                        steps=[one.value for one in step] if step else STEPS,
+                        tables=chosen,
+                        today=now.date(),
+                        now=now,
+                        tell=lambda doing: status.update(f"upkeep: {doing}"),
+                    )
                 )
-            )
-        for one in kept:
-            if one.changed:
-                run.writes(f"table {one.table}")
-        _report(settings, kept, as_json=as_json, asked=table)
-        if any(one.error for one in kept):
-            raise typer.Exit(1)
+            for one in kept:
+                if one.changed:
+                    run.writes(f"table {one.table}")
+            _report(settings, kept, as_json=as_json, asked=table)
+            if any(one.error for one in kept):
+                raise TablesNotKept
+    except TablesNotKept as error:  # each was named above
+        raise typer.Exit(1) from error
 
 
 def _report(settings: Settings, kept: Sequence[Kept], *, as_json: bool, asked: Sequence[str] | None) -> None:
