@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,8 @@ from pipelines.lineage import receivers
 from pipelines.lineage.code import place_of
 from pipelines.lineage.datasets import input_of, output_of
 from pipelines.lineage.graph import Graph, Node, graph
+
+log = logging.getLogger(__name__)
 
 PRODUCER = "urn:kefulake:0.1.0"
 NAMESPACE, PARENT = "OPENLINEAGE_NAMESPACE", "OPENLINEAGE_PARENT_ID"
@@ -156,8 +159,11 @@ def parent_of(environment: Mapping[str, str]) -> parent_run.ParentRunFacet | Non
     ('backup.full', 'backup', False)
     """
     if told := environment.get(PARENT):
-        where, job, run_id = told.rsplit("/", 2)
-        return parent_run.ParentRunFacet(run=parent_run.Run(run_id), job=parent_run.Job(where, job))
+        try:
+            where, job, run_id = told.rsplit("/", 2)
+            return parent_run.ParentRunFacet(run=parent_run.Run(run_id), job=parent_run.Job(where, job))
+        except ValueError:
+            log.warning("%s is %r, not NAMESPACE/JOB/RUN-ID with a UUID: not taken for a parent", PARENT, told)
     dag, task, of = (environment.get(f"AIRFLOW_CTX_{name}") for name in ("DAG_ID", "TASK_ID", "DAG_RUN_ID"))
     if not (dag and task and of):
         return None

@@ -126,6 +126,21 @@ def test_what_an_event_says(settings):
     assert (retried["run"] != parent["run"], retried["root"] == parent["root"]) == (True, True)
 
 
+@pytest.mark.parametrize(
+    ("told", "parent"),
+    [
+        ("prod/backup.full/01890a5d-ac96-774b-bcce-b302099a8057", ("prod", "backup.full")),
+        ("https://airflow/x/backup.full/01890a5d-ac96-774b-bcce-b302099a8057", ("https://airflow/x", "backup.full")),
+        ("prod/backup.full/not-a-uuid", ("airflow", "customer_360.build")),  # said in the log; Airflow's own stands
+        ("rubbish", ("airflow", "customer_360.build")),
+    ],
+)
+def test_a_parent_that_was_told_comes_before_airflows(settings, told, parent):
+    event = as_dict(new_run("backup", settings=settings), "START", AIRFLOW | {"OPENLINEAGE_PARENT_ID": told})
+    job = event["run"]["facets"]["parent"]["job"]
+    assert (job["namespace"], job["name"]) == parent
+
+
 def test_a_run_that_fails_says_so_without_quoting_anybody(settings):
     with pytest.raises(ValueError, match="13812345670"), lineage_run("store_import", settings=settings):
         raise ValueError("phone 13812345670 is in row 3")
