@@ -33,6 +33,7 @@ COMMANDS: dict[str, Mounted] = {
     "deploy": Mounted("jobs.ops.deploy", "Start a Flink job, or replace it by its changed form with nothing lost."),
     "flush": Mounted("jobs.ops.flush", "Bring into the tables now what has been received by now."),
     "replay": Mounted("jobs.ops.replay", "Play a file into a channel at a chosen speed."),
+    "store-import": Mounted("jobs.ops.store_import", "Import the files that stores delivered; a report a file."),
     "simulate": Mounted("jobs.ops.simulate", "Make traffic of all channels, with the truth in a side file."),
     "query": Mounted("jobs.ops.query", "Ask the tables in SQL (DuckDB, or Trino when it runs)."),
     "tables": Mounted("jobs.ops.query", "List the tables with grain, rows and freshness.", "tables"),

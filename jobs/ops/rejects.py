@@ -30,7 +30,7 @@ PLACES = [
     "raw_topic", "raw_partition", "raw_offset", "attempt", "first_topic", "first_partition", "first_offset", "rule",
     "received_at", "account",
 ]  # fmt: skip
-BYTES = [*PLACES, "reason", "payload_bytes", "payload_encrypted"]
+BYTES = [*PLACES, "reason", "payload_bytes", "payload_encrypted", "source_ref"]
 _SHOWN_CHARS = 600
 app = typer.Typer(no_args_is_help=True, help="Look at rejected messages and send them again.")
 
@@ -75,6 +75,8 @@ def show(
     for row in rows:
         where = coordinates(row["raw_topic"], row["raw_partition"], row["raw_offset"])
         console.print(f"{where}  {row['received_at']:%Y-%m-%d %H:%M:%S} UTC  attempt {row['attempt']}")
+        if row["source_ref"]:
+            console.print(f"  from {printable(row['source_ref'])}")
         console.print(f"  {row['rule']}: {row['reason']}")
         console.print(f"  {row['payload_bytes'] or 0} bytes: {readable(row, key, unmasked=unmasked)}\n")
     console.print(f"{len(rows)} shown." if rows else "Nothing was rejected" + (f" by {rule}." if rule else "."))
@@ -180,10 +182,12 @@ def with_bytes(settings: Settings, chosen: pl.DataFrame) -> list[dict]:
     rules = chosen["rule"].unique().to_list()
     within = [("received_at", ">=", first), ("received_at", "<=", last), ("rule", "in", rules)]
     table = DeltaTable(str(settings.table_path(REJECTS)))
-    content = [name for name in BYTES if name not in PLACES]
+    there = {field.name for field in table.schema().fields}  # a table from before a column is read without it
+    content = [name for name in BYTES if name not in PLACES and name in there]
     place = ["raw_topic", "raw_partition", "raw_offset", "received_at"]
     whole = pl.from_arrow(table.to_pyarrow_table(columns=[*place, *content], filters=within))
-    return chosen.join(whole.unique(place), on=place, how="left", maintain_order="left").to_dicts()
+    rows = chosen.join(whole.unique(place), on=place, how="left", maintain_order="left").to_dicts()
+    return [dict.fromkeys(BYTES) | row for row in rows]
 
 
 def _of_rule(rejects: pl.DataFrame, rule: str | None) -> pl.DataFrame:
@@ -221,13 +225,19 @@ def readable(row: dict, key: MasterKey, *, unmasked: bool) -> str:
     except PayloadError as error:
         return f"({error})"
     shown = text if unmasked else mask_text(text)
-    # Hostile bytes must not steer the terminal of who looks at them.
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown[: 2 * _SHOWN_CHARS])
+    shown = printable(shown[: 2 * _SHOWN_CHARS])
     return shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}…"
+
+
+def printable(text: str) -> str:
+    """Text of a stranger for a terminal: hostile bytes must not steer that of who looks at them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def replay_headers(row: dict) -> list[tuple[str, bytes]]:
     """Headers of the attempt a row is about to be: which it is, and where the first one stands."""
     values = {"account": row["account"] or "default"}
     values |= {name: row[name] for name in ("attempt", "first_topic", "first_partition", "first_offset")}
+    if row.get("source_ref"):
+        values["source_ref"] = row["source_ref"]
     return [(name, str(value).encode()) for name, value in values.items()]

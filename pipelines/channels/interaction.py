@@ -60,7 +60,7 @@ class Reject(NamedTuple):
     Rules of parsers: ``payload.not_json``, ``payload.not_object``, ``payload.not_xml``, ``payload.not_mail``,
     ``payload.not_receipt``, ``payload.bad_encoding``, ``field.missing``, ``field.wrong_type``,
     ``field.unknown_value``, ``field.too_long``, ``time.unreadable``, ``time.out_of_range``,
-    ``order.refund_above_amount``.
+    ``order.refund_above_amount``, ``row.misaligned``.
     """
 
     rule: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipelines.channels.form_record import by_alias, cell_number, cell_score, cell_text, row_attributes, row_kind
 from pipelines.channels.instants import instant_us, occurred_at_us
-from pipelines.channels.interaction import Interaction, Reject
+from pipelines.channels.interaction import Interaction, Reject, Unreadable
 from pipelines.channels.json_payload import ident, parse_json, whole
 
 ALIASES = {
@@ -56,7 +56,21 @@ def parse(payload: bytes, account: str, received_at_us: int, source_ref: str | N
     return parse_json(payload, _read, account, received_at_us, source_ref)
 
 
+def _misaligned(fields: dict) -> Unreadable:
+    """Why a row of a file that has not as many cells as its header cannot be a visit; its cells are the payload."""
+    cells, columns = fields["misaligned_row"], fields.get("header_columns")
+    count = len(cells) if isinstance(cells, list) else "other"
+    named = columns if type(columns) is int else "other"
+    return Unreadable(
+        "row.misaligned",
+        f"the row has {count} cells, the header names {named} columns: a delimiter or a line break within a text is "
+        "not quoted, so each cell may be another column's",
+    )
+
+
 def _read(fields: dict, account: str, received_at_us: int, source_ref: str | None) -> Interaction:
+    if "misaligned_row" in fields:
+        raise _misaligned(fields)
     row, other = by_alias(fields, ALIASES)
     said = cell_text(row, "content")
     visited_at_us = occurred_at_us(row.get("visited_at"), "visited_at", received_at_us)

@@ -122,6 +122,7 @@ def _rejected(
         known |= dict(zip(("raw_topic", "raw_partition", "raw_offset"), where, strict=True))
         known |= {"attempt": batch.attempts[position], "channel": topic.removeprefix(RAW_PREFIX)}
         known |= {"account": batch.accounts[position] or DEFAULT_ACCOUNT, "received_at": batch.received_us[position]}
+        known |= {"source_ref": batch.source_refs[position]}
         known |= {"processed_at": processed_us, "rule": reject.rule, "reason": reject.reason}
         known |= {"payload_bytes": len(payload), "payload_encrypted": context.sealer.seal(payload, coordinates(*where))}
         record = json_line({name: known[name] for name in _fields(REJECTS) if known[name] is not None})
@@ -149,6 +150,8 @@ def _place(batch: RawBatch, positions: list[int], processed_us: int) -> list[pl.
         "attempt": (batch.attempts, pl.Int32),
         "received_at": (batch.received_us, pl.Int64),
     }
+    if any(batch.source_refs):
+        columns |= {"source_ref": (batch.source_refs, pl.String)}
     if any(batch.first_refs):
         firsts = zip(*map(_first_place, batch.first_refs), strict=True)
         columns |= {name: (values, FIRST_PLACE[name]) for name, values in zip(FIRST_PLACE, firsts, strict=True)}

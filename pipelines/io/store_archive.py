@@ -1,0 +1,150 @@
+"""The archive of stores' files: bytes by content hash, encrypted, and beside them what was last sent of each day.
+
+``<home>/archive/stores/<store>/<day>/<sha256>.file`` are the bytes, ``state.json`` the day's state; files refused lie
+under ``refused/`` with the reason. The state is written after the broker's acknowledgements and replaces the one before
+it in one step: it is the commit. A process that dies before it sends the same again, under the same event IDs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from infra.stack.files import PRIVATE, private_folder, write_atomic
+from pipelines.privacy.bronze_cipher import BronzeCipher, open_bronze
+from pipelines.privacy.keys import MasterKey
+from pipelines.stores.corrections import SentRow
+
+_STATE, _SUFFIX, _REFUSED = "state.json", ".file", "refused"
+
+
+class ImportBusy(RuntimeError):
+    """Another import is at work in this home; the message says so."""
+
+
+@dataclass
+class DayState:
+    """What is known of a store's day: deliveries that were dealt with (ID to report row, files by SHA-256) and rows.
+
+    ``files``: SHA-256 to the file's name, in the order they came; the last one stands. ``rows``: as last sent, by key.
+    ``sent_at_us``: when the broker acknowledged the newest of them.
+    """
+
+    deliveries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, SentRow] = field(default_factory=dict)
+    sent_at_us: int = 0
+
+
+class StoreArchive:
+    """The archive below one home. Files are private: whoever may read the key may read them."""
+
+    def __init__(self, home: Path, key: MasterKey) -> None:
+        self.root, self._key = home / "archive" / "stores", key
+
+    def secret(self) -> bytes:
+        """Key of the hashes that rows are known by; the same after a rotation, as tokens are."""
+        return self._key.derive("store rows", self._key.token_version)
+
+    def folder(self, store: str, day: date) -> Path:
+        """Where a store's day lies."""
+        return self.root / store / day.isoformat()
+
+    def days(self, day: date) -> list[str]:
+        """Stores of which a day was imported."""
+        return sorted(path.parent.parent.name for path in self.root.glob(f"*/{day.isoformat()}/{_STATE}"))
+
+    # ---- bytes
+
+    def keep(self, folder: Path, content: bytes) -> str:
+        """Bytes into a folder, once; their SHA-256 in hex."""
+        digest = hashlib.sha256(content)
+        path = folder / f"{digest.hexdigest()}{_SUFFIX}"
+        if not path.exists():
+            # The key is derived from the content's hash, so no two contents meet under one key and nonce.
+            [sealed] = BronzeCipher(self._key, digest.digest()[:16]).encrypt([0], [0], [content])
+            _write_private(path, sealed)
+        return digest.hexdigest()
+
+    def kept_at_us(self, folder: Path, sha256: str) -> int | None:
+        """When bytes were archived (µs since the epoch); None where they are not."""
+        try:
+            return (folder / f"{sha256}{_SUFFIX}").stat().st_mtime_ns // 1000
+        except FileNotFoundError:
+            return None
+
+    def open(self, folder: Path, sha256: str) -> bytes | None:
+        """The bytes of a file; None where it was erased. Raises BronzeCipherError when they were altered."""
+        path = folder / f"{sha256}{_SUFFIX}"
+        return open_bronze(path.read_bytes(), self._key, 0, 0) if path.exists() else None
+
+    def refuse(self, content: bytes, row: dict[str, Any]) -> Path:
+        """Keep a refused file with the reason beside it; where the reason stands."""
+        folder = self.root / _REFUSED
+        sha256 = self.keep(folder, content)
+        told = folder / f"{sha256}.json"
+        write_atomic(told, json.dumps(row, ensure_ascii=False, indent=1, default=str) + "\n", PRIVATE)
+        return told
+
+    def refused(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """SHA-256 and report row of every refused file that is still kept."""
+        for path in sorted((self.root / _REFUSED).glob("*.json")):
+            yield path.stem, json.loads(path.read_text(encoding="utf-8"))
+
+    def everything(self) -> Iterator[tuple[Path, bytes]]:
+        """Every file with its bytes, for who must look for a person in them."""
+        for path in sorted(self.root.rglob(f"*{_SUFFIX}")):
+            yield path, open_bronze(path.read_bytes(), self._key, 0, 0)
+
+    # ---- state
+
+    def state(self, store: str, day: date) -> DayState:
+        """What was last sent of a store's day; nothing before its first file."""
+        path = self.folder(store, day) / _STATE
+        if not path.exists():
+            return DayState()
+        read = json.loads(path.read_text(encoding="utf-8"))
+        rows = {key: SentRow(*values) for key, values in read["rows"].items()}
+        return DayState(read["deliveries"], read["files"], rows, read["sent_at_us"])
+
+    def commit(self, store: str, day: date, state: DayState) -> None:
+        """The day's new state in place of the old one, on disk before it counts."""
+        told = asdict(state) | {"rows": {key: list(row) for key, row in state.rows.items()}}
+        folder = private_folder(self.folder(store, day))
+        write_atomic(folder / _STATE, json.dumps(told, ensure_ascii=False, default=str), PRIVATE)
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    private_folder(path.parent)
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """One import at a time below a home; the lock ends with its process. Raises ImportBusy."""
+    path = private_folder(home / "archive") / "store_import.lock"
+    with path.open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ImportBusy("another kefulake store-import is at work in this home; let it end") from None
+        yield
