@@ -115,7 +115,17 @@ def _half(
 
 def half_workbook(s: Stores, nth: int, store: str, day: date, form: Form, path: str) -> None:
     """A workbook of which two thirds were copied."""
-    _half(s, nth, store, day, form, path, lambda m, f: m.content[: len(m.content) * 2 // 3], "half_workbook", "zip")
+    _half(
+        s,
+        nth,
+        store,
+        day,
+        form,
+        path,
+        lambda m, f: m.content[: len(m.content) * 2 // 3],
+        "half_workbook",
+        "cut off or damaged",
+    )
 
 
 def half_text(s: Stores, nth: int, store: str, day: date, form: Form, path: str) -> None:
@@ -177,7 +187,7 @@ def never_completed(s: Stores, nth: int, store: str, day: date, form: Form, path
     """Half a workbook that nobody ever completes: a day later it is refused."""
     made = s.written(store, day, s.visits(store, day), form)
     half = replace(made, content=made.content[: len(made.content) // 2])
-    s.deliver(nth, path, half, store, day, form, "waits", fault="never_completed", sign="zip")
+    s.deliver(nth, path, half, store, day, form, "waits", fault="never_completed", sign="cut off or damaged")
     s.deliver(
         nth + 1,
         path,

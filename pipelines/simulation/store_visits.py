@@ -71,6 +71,10 @@ def _set(name: str, text: str) -> Callable[[Visit, random.Random], Visit]:
     return lambda visit, chance: replace(visit, values=visit.values | {name: text})
 
 
+def _broken(visit: Visit, chance: random.Random) -> Visit:
+    return replace(visit, values=visit.values | {"咨询内容": visit.values["咨询内容"].replace("（", "\n（")})
+
+
 def _torn(visit: Visit, chance: random.Random) -> Visit:
     row = cells(visit, 0)
     row[6] = "屏幕碎了,换屏要多少钱"  # a comma within a text that nobody quoted
@@ -95,7 +99,7 @@ ROW_FAULTS = (
     RowFault("damaged_bytes", "rejected", "payload.bad_encoding", _damaged),
     RowFault("row_twice", "duplicate", None, lambda v, c: v),
     RowFault("number_twice", "kept", None, lambda v, c: v),
-    RowFault("line_break_in_text", "kept", None, _set("咨询内容", "第一行\n第二行")),
+    RowFault("line_break_in_text", "kept", None, _broken),
 )  # fmt: skip
 # In text files only, and in UTF-8: a workbook has cells, and which bytes are damaged depends on the encoding.
 TEXT_ONLY = frozenset({"torn_row", "damaged_bytes"})

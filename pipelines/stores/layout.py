@@ -16,12 +16,16 @@ _MARKS = re.compile(r"[\s*:：]+")
 
 
 class Header(NamedTuple):
-    """Where the header stands in the rows of a grid, how many rows it takes, and the name of each column."""
+    """Where the header stands in the rows of a grid, how many rows it takes, and the name of each column.
+
+    ``width``: its cells, with blank ones at the end that name nothing.
+    """
 
     first: int
     height: int
     names: list[str]
     known: int
+    width: int
 
 
 class Laid(NamedTuple):
@@ -58,7 +62,7 @@ def find_header(
 
     >>> rows = [["日报"], ["客户", "", "到店时间", "咨询内容"], ["手机号", "会员号", "", ""], ["138", "M1", "t", "退"]]
     >>> find_header(rows, search_rows=9, max_rows=3, min_known=4, needed="visited_at")
-    Header(first=1, height=2, names=['手机号', '会员号', '到店时间', '咨询内容'], known=4)
+    Header(first=1, height=2, names=['手机号', '会员号', '到店时间', '咨询内容'], known=4, width=4)
     """
     found: list[Header] = []
     for first in range(min(search_rows, len(rows))):
@@ -66,7 +70,8 @@ def find_header(
             names = _names(rows[first : first + height])
             columns = {column_of(name) for name in names} - {None}
             if needed in columns and len(columns) >= min_known:
-                found.append(Header(first, height, names, len(columns)))
+                width = max(map(len, rows[first : first + height]))
+                found.append(Header(first, height, names, len(columns), width))
     return max(found, key=lambda header: (header.known, -header.height, -header.first), default=None)
 
 

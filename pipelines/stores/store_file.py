@@ -63,7 +63,8 @@ def read(content: bytes, policy: Mapping[str, Any]) -> StoreFile:
         raise FileRefused(
             "footer.contradicts", f"its last row says {laid.stated_rows} records, {len(laid.records)} stand there"
         )
-    records = [_record(row, laid.header.names, grid.form) for row in laid.records]
+    width = _width(laid, grid.form)
+    records = [_record(row, laid.header.names, width) for row in laid.records]
     return StoreFile(
         grid.form, grid.encoding, grid.delimiter, laid.header.names, records, laid.beside, laid.titles, Counter()
     )
@@ -79,7 +80,7 @@ def _whole_last_line(grid: Grid, laid: layout.Laid) -> None:
     last = next((row for row in reversed(grid.rows) if not is_blank(row)), None)
     if grid.ends or last is None or laid.beside["footer"]:
         return
-    if last.damaged is not None or (last in laid.records and len(last.cells) < len(laid.header.names)):
+    if last.damaged is not None or (last in laid.records and len(last.cells) < laid.header.width):
         raise FileIncomplete("incomplete.last_line", f"line {last.line}, the last one, is cut off")
 
 
@@ -108,14 +109,24 @@ def _has_end(content: bytes, encoding: str | None) -> bool:
     return content.endswith((b"\n", b"\r"))
 
 
-def _record(row: GridRow, names: list[str], form: str) -> Record:
+def _width(laid: layout.Laid, form: str) -> int | None:
+    """Cells a row of a text must have; None for a workbook, whose cells know their columns.
+
+    That of the header, or the one all records share where what they have more is blank: some tills end each record with
+    a delimiter. One row alone with a cell more has a delimiter in a text, even where its last cell is blank.
+    """
+    if form != "csv":
+        return None
+    wide = {len(row.cells) for row in laid.records if row.damaged is None}
+    surplus = [cell_text(cell) for row in laid.records for cell in row.cells[laid.header.width :]]
+    return wide.pop() if len(wide) == 1 and not any(surplus) and max(wide) > laid.header.width else laid.header.width
+
+
+def _record(row: GridRow, names: list[str], width: int | None) -> Record:
     if row.damaged is not None:
         return Record(row.line, None, damaged=row.damaged)
     cells = [cell_text(cell) for cell in row.cells]
-    while len(cells) > len(names) and not cells[-1]:
-        cells.pop()
-    # Whoever writes text writes all delimiters of a row: fewer cells are a torn row, and each cell may be another's.
-    if len(cells) > len(names) or (form == "csv" and len(cells) < len(names)):
+    if (width is not None and len(cells) != width) or any(cells[len(names) :]):
         return Record(row.line, None, misaligned=cells)
     # Cells of dates stay what they are until the file's day is known.
     fields = {name: _kept(cell, name) for name, cell in zip(names, row.cells, strict=False) if cell_text(cell)}
