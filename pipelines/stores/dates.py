@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date, datetime, time
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -73,8 +74,13 @@ def local_text(at_us: int) -> str:
     '2026-01-09 08:05:00'
     """
     seconds, micros = divmod(at_us, 1_000_000)
-    at = datetime.fromtimestamp(seconds, ZoneInfo(contracts.policy("channels")["time"]["default_zone"]))
+    at = datetime.fromtimestamp(seconds, _zone())
     return at.replace(microsecond=micros, tzinfo=None).isoformat(sep=" ")
+
+
+@lru_cache(maxsize=1)
+def _zone() -> ZoneInfo:
+    return ZoneInfo(contracts.policy("channels")["time"]["default_zone"])
 
 
 def _by_forms(text: str, forms: DateForms, day: date | None) -> str | None:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pipelines.channels.store import ALIASES
@@ -44,7 +45,12 @@ def heading(cell: Cell) -> str:
     >>> heading("到店\\n时间 *"), heading("等待时长（分钟）"), heading(" 手机号：")
     ('到店时间', '等待时长(分钟)', '手机号')
     """
-    return _MARKS.sub("", unicodedata.normalize("NFKC", cell_text(cell)))
+    return _heading(cell_text(cell))
+
+
+@lru_cache(maxsize=4096)  # every cell of the first rows is looked at in several ways of reading the file
+def _heading(text: str) -> str:
+    return _MARKS.sub("", unicodedata.normalize("NFKC", text))
 
 
 def column_of(name: str) -> str | None:
@@ -64,23 +70,25 @@ def find_header(
     >>> find_header(rows, search_rows=9, max_rows=3, min_known=4, needed="visited_at")
     Header(first=1, height=2, names=['手机号', '会员号', '到店时间', '咨询内容'], known=4, width=4)
     """
-    found: list[Header] = []
-    for first in range(min(search_rows, len(rows))):
+    head, found = [[heading(cell) for cell in row] for row in rows[: search_rows + max_rows]], []
+    for first in range(min(search_rows, len(head))):
         for height in range(1, max_rows + 1):
-            names = _names(rows[first : first + height])
+            block = head[first : first + height]
+            if needed not in {column_of(name) for row in block for name in row}:
+                continue
+            names = _names(block)
             columns = {column_of(name) for name in names} - {None}
             if needed in columns and len(columns) >= min_known:
-                width = max(map(len, rows[first : first + height]))
-                found.append(Header(first, height, names, len(columns), width))
+                found.append(Header(first, height, names, len(columns), max(map(len, block))))
     return max(found, key=lambda header: (header.known, -header.height, -header.first), default=None)
 
 
-def _names(block: Sequence[Sequence[Cell]]) -> list[str]:
+def _names(block: Sequence[Sequence[str]]) -> list[str]:
     width = max((len(row) for row in block), default=0)
     names = [""] * width
     for row in block:
-        for column, cell in enumerate(row):
-            names[column] = heading(cell) or names[column]
+        for column, name in enumerate(row):
+            names[column] = name or names[column]
     while names and not names[-1]:
         names.pop()
     seen: Counter[str] = Counter()

@@ -209,9 +209,8 @@ def current_rows_of(settings: Settings, made: World) -> list[str]:
               "raw_partition", "raw_offset", "first_topic", "first_partition", "first_offset", "text", "outcome"]  # fmt: skip
     with sail_session() as spark:
         frames = [spark.read.format("delta").load(str(settings.table_path(t))).select(needed) for t in TABLES[1:3]]
-        found = (
-            newest_revisions(frames[0].unionByName(frames[1])).select("source_message_id", "text", "outcome").collect()
-        )
+        standing = newest_revisions(frames[0].unionByName(frames[1]))
+        found = standing.select("source_message_id", "text", "outcome").collect()
     stands = {row[0]: (row[1], row[2]) for row in found}
     truth = {}
     for row in sorted(made.rows, key=lambda one: one.revision):
