@@ -6,6 +6,7 @@ A day's files are delivered the next morning (step 0 brings day 0). What repairs
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
@@ -88,6 +89,7 @@ class Stores:
         self.chance, self.stores, self.a_day = random.Random(seed), stores, a_day  # noqa: S311
         self.days = [first_day + timedelta(days=nth) for nth in range(days)]
         self.world = World()
+        self._planted: Counter[str] = Counter()
 
     def form_of(self, store: str, nth: int) -> Form:
         """Each store keeps to a form for some weeks, then changes its till; a declared footer is written always."""
@@ -159,7 +161,8 @@ class Stores:
         places = sorted(self.chance.sample(range(1, len(rows)), count))
         made, faults = list(rows), {}
         for place in places:
-            fault = self.chance.choice(kinds)
+            fault = min(kinds, key=lambda kind: self._planted[kind.name])  # so that a few days hold every kind
+            self._planted[fault.name] += 1
             made[place] = fault.make(rows[place], self.chance)
             if fault.name == "row_twice":
                 made[place] = made[place - 1] if place - 1 not in faults else made[place]

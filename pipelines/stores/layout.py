@@ -13,6 +13,7 @@ from pipelines.channels.store import ALIASES
 from pipelines.stores.grids import Cell, Grid, GridRow, cell_text, is_blank
 from pipelines.stores.verdicts import FileRefused
 
+_SHORTEST_TIME = len("08:05")
 _MARKS = re.compile(r"[\s*:：]+")
 
 
@@ -139,9 +140,10 @@ def _what(row: GridRow, header: Header, when: int, footer: re.Pattern, totals: f
     filled = [text for cell in row.cells if (text := cell_text(cell))]
     if not filled:
         return "blank"
-    timeless = len(row.cells) <= when or not cell_text(row.cells[when])
-    if timeless and footer.fullmatch(" ".join(filled).strip(" ,")):
+    if footer.fullmatch(" ".join(filled).strip(" ,")):
         return "footer"
+    # The sum of visits may stand in the column of times; no time is so short.
+    timeless = len(row.cells) <= when or len(cell_text(row.cells[when])) < _SHORTEST_TIME
     if timeless and heading(filled[0]).lower() in totals:
         return "total"
     named = [heading(cell) for cell in row.cells]

@@ -205,8 +205,10 @@ def current_rows_of(settings: Settings, made: World) -> list[str]:
     from jobs.spark.sail import sail_session
     from pipelines.tables.current_rows import newest_revisions
 
-    needed = ["channel", "account", "source_message_id", "source_revision", "attempt", "received_at", "raw_topic",
-              "raw_partition", "raw_offset", "first_topic", "first_partition", "first_offset", "text", "outcome"]  # fmt: skip
+    needed = [
+        "channel", "account", "source_message_id", "source_revision", "attempt", "received_at", "raw_topic",
+        "raw_partition", "raw_offset", "first_topic", "first_partition", "first_offset", "text", "outcome",
+    ]  # fmt: skip
     with sail_session() as spark:
         frames = [spark.read.format("delta").load(str(settings.table_path(t))).select(needed) for t in TABLES[1:3]]
         standing = newest_revisions(frames[0].unionByName(frames[1]))

@@ -82,22 +82,25 @@ def rows(lake: Path, table: str, columns: list[str]) -> pl.DataFrame:
 
 
 def judge_rows(score: Score, world: World, lake: Path) -> None:
-    """Every row of every file: kept once with its words, rejected by its rule, or a duplicate; and nothing beside."""
+    """Every row of every file: kept once with its words, rejected by its rule, or a duplicate; and nothing beside.
+
+    Messages that other files or senders brought into the lake are left out, by the hash of the file in their ref.
+    """
     place = ["raw_topic", "raw_partition", "raw_offset"]
+    ours = {hashlib.sha256(one.content).hexdigest()[:12] for one in world.files}
     bronze = rows(lake, "bronze.raw_events", [*place, "headers"])
-    refs = [orjson.loads(headers).get("source_ref") for headers in bronze["headers"]]
-    ref_of = dict(zip(bronze.select(place).rows(), refs, strict=True))
+    refs = [orjson.loads(headers).get("source_ref") or "" for headers in bronze["headers"]]
+    ref_of = {at: ref for at, ref in zip(bronze.select(place).rows(), refs, strict=True) if ref[-12:] in ours}
     kept = _kept(lake, place, ref_of)
-    rejected = Counter(
-        (row[3], row[4]) for row in rows(lake, "quarantine.rejects", [*place, "source_ref", "rule"]).rows()
-    )
-    doubled = Counter(ref_of.get(row) for row in rows(lake, "quarantine.duplicates", place).rows())
+    found = rows(lake, "quarantine.rejects", ["source_ref", "rule"]).rows()
+    rejected = Counter((ref, rule) for ref, rule in found if ref and ref[-12:] in ours)
+    doubled = Counter(ref_of.get(at) for at in rows(lake, "quarantine.duplicates", place).rows())
     names = _refs(world)
     for row in world.rows:
         _judge_row(score, row, names[row.path], kept, rejected, doubled)
     _judge_strangers(score, world, names, kept, rejected)
-    review = rows(lake, "review.queue", place)
-    score.false_alarms += [f"{len(review)} rows wait for a person"] * bool(len(review))
+    waiting = [ref_of[at] for at in rows(lake, "review.queue", place).rows() if at in ref_of]
+    score.false_alarms += [f"{ref} waits for a person" for ref in waiting]
 
 
 def _kept(lake: Path, place: list[str], ref_of: Mapping[tuple, str]) -> dict[tuple[str, int], list[dict]]:
@@ -105,8 +108,9 @@ def _kept(lake: Path, place: list[str], ref_of: Mapping[tuple, str]) -> dict[tup
     columns = [*place, "source_message_id", "source_revision", "text", "occurred_at", "outcome", "kind"]
     for table in KEPT:
         for row in rows(lake, table, columns).iter_rows(named=True):
-            row |= {"table": table, "source_ref": ref_of.get(tuple(row[name] for name in place))}
-            kept.setdefault((row["source_message_id"], row["source_revision"]), []).append(row)
+            if (at := tuple(row[name] for name in place)) in ref_of:
+                row |= {"table": table, "source_ref": ref_of[at]}
+                kept.setdefault((row["source_message_id"], row["source_revision"]), []).append(row)
     return kept
 
 

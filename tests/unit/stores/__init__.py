@@ -1,0 +1,1 @@
+"""Files of stores: the pure part."""
