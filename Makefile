@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: upkeep-report help setup demo demo-daily up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean regions-proof
+.PHONY: upkeep-report help setup demo demo-daily up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean regions-proof store-import-report
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ regions-proof: setup  ## two regions, records on purpose in the wrong root, ever
 
 upkeep-report: setup  ## a week of the stream's files (simulated) with upkeep and without: upkeep.json, upkeep.svg
 	@$(BIN)/python -m tests.bench.upkeep $(ARGS)
+
+store-import-report: setup  ## ninety days of stores' files with every fault, through broker and job: store_import.json
+	@$(BIN)/python -m tests.bench.store_import $(ARGS)
 
 rfm-report: setup  ## value tiers on real orders: customers worked by hand, recognition, next quarter: rfm.json
 	@$(BIN)/python -m tests.bench.rfm_cdnow $(ARGS)

@@ -20,6 +20,7 @@ from rich.table import Table
 from infra.stack import flink_jobs
 from infra.stack.files import PRIVATE, write_atomic
 from infra.stack.settings import Settings
+from jobs.ops import erasure_archive as archive
 from jobs.ops import erasure_stores as stores
 from jobs.ops import erasure_topics as topics
 from jobs.ops.auditing import login, write_down
@@ -123,7 +124,7 @@ def erase(settings: Settings, who: Person, *, subject: str, role: str, reason: s
     who = whole(settings, who)
     write_atomic(settings.home / "erasures" / f"{erasure_id}{OPEN}", json.dumps(who.selection()), PRIVATE)
     lake, served = stores.count_in_lake(settings, who), stores.count_in_mariadb(settings, who)
-    sealed = data_keys(settings, who)
+    sealed, archived = data_keys(settings, who), archive.files_of(settings, who)
 
     said = stores.said_by(settings, who)
     # First what all readers have to pass: afterwards none of them learns anew what is removed below.
@@ -138,6 +139,7 @@ def erase(settings: Settings, who: Person, *, subject: str, role: str, reason: s
     tell("the tables' writers remove their rows …")
     told = stores.command_writers(settings, erasure_id, who, wait_s)
     stores.erase_built_tables(settings, who)
+    archive.erase(settings, archived)
     phrases = stores.erase_phrases(settings, said)
     taken_back = [Command(erasure_id, name, who).key for name in told]
     left_by_topic[COMMANDS] = topics.forget_keys(settings, COMMANDS, taken_back, wait_s)
@@ -146,6 +148,7 @@ def erase(settings: Settings, who: Person, *, subject: str, role: str, reason: s
     lines = [Line("vault: data keys", sealed, data_keys(settings, who))]
     lines += [lake_line(name, count, after[name], told.get(name, {})) for name, count in lake.items()]
     lines.append(Line(f"lake: {', '.join(stores.QUOTING)}", phrases, 0, "phrases that quote them"))
+    lines.append(Line("archive: files of stores", len(archived), len(archive.files_of(settings, who)), "whole files"))
     served_after = stores.count_in_mariadb(settings, who)
     lines += [Line(f"MariaDB: {name}", count, served_after[name], note) for name, count in served.items()]
     lines += [Line(f"Kafka: {t}", n, 0, "records of everybody, passed by all readers") for t, n in deleted.items()]

@@ -165,6 +165,8 @@ class Deliveries:
         rows = dict(before.rows)
         for gone in made.gone:  # those nobody could read leave no message, and are gone as well
             rows[gone.key] = gone.was._replace(withdrawn=True)
+        for same in made.same:  # the newer file says it as well: it can be sent again from there
+            rows[same] = rows[same]._replace(sha256=report.file_sha256)
         rows |= {message.row_key: message.sent for message in messages}
         state = DayState(
             before.deliveries | {report.delivery_id: report.told()},

@@ -41,11 +41,12 @@ class Gone(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What to send, what is gone, and how many records stay as they are."""
+    """What to send, what is gone, how many records stay as they are (rows of the file) and their keys."""
 
     changes: list[Change]
     gone: list[Gone]
     unchanged: int
+    same: list[str]
 
     def count(self, why: str) -> int:
         """How many records are sent for one reason."""
@@ -96,4 +97,4 @@ def plan(
             f"{len(gone)} of the {len(standing)} records sent before are not in it, so it looks like half a file; if "
             "they are to be taken back, run again with --allow-shrink",
         )
-    return Plan(changes, gone, unchanged)
+    return Plan(changes, gone, unchanged, [key for key, change in here.items() if not change.why])
