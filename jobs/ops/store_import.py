@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +11,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
-from rich.text import Text
 
 from infra.stack.settings import Settings
 from jobs.ops.store_deliveries import Deliveries
 from jobs.ops.store_inbox import Inbox
 from jobs.ops.store_resend import resend
-from jobs.ops.store_roots import Root, Roots
+from jobs.ops.store_roots import Roots
+from jobs.ops.store_runs import Run, show
 from pipelines import contracts
 from pipelines.io import store_files_table
 from pipelines.io.paced_producer import NoBroker
@@ -28,37 +26,6 @@ from pipelines.stores.report import FileReport, delivery_id, instant, shown_name
 from pipelines.stores.verdicts import FileIncomplete, FileRefused
 
 REFUSED_EXIT = 3
-_COLUMNS = (
-    "file",
-    "store",
-    "day",
-    "verdict",
-    "read",
-    "sent",
-    "new",
-    "corrected",
-    "withdrawn",
-    "unchanged",
-    "rejects",
-    "why",
-)
-
-
-@dataclass
-class Run:
-    """What one run did. ``reports`` with the root each belongs to; ``waiting``: files not complete yet, and why."""
-
-    reports: list[tuple[Root, FileReport]] = field(default_factory=list)
-    dealt_with: list[Arrival] = field(default_factory=list)
-    waiting: dict[str, str] = field(default_factory=dict)
-    stays: dict[str, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    other_days: int = 0
-
-    @property
-    def refused(self) -> list[FileReport]:
-        """Files of which nothing was sent."""
-        return [report for _, report in self.reports if report.file_verdict == "refused"]
 
 
 def command(
@@ -69,6 +36,9 @@ def command(
     allow_shrink: Annotated[
         bool, typer.Option("--allow-shrink", help="A correction may take most records back.")
     ] = False,
+    release: Annotated[
+        list[str] | None, typer.Option(help="SHA-256 of a refused file: back into the inbox, after its cause is gone.")
+    ] = None,
 ) -> None:
     """Import the files that stores delivered: recognised by content, archived, sent to raw.store, reported.
 
@@ -76,18 +46,20 @@ def command(
     --date only files of that day are taken, and records of it that are missing from the lake are sent again from the
     archive. Exit code 3 when a file was refused, 1 when not everything could be sent.
     """
-    settings, console = Settings.load(), Console()
+    settings, console, now_ns = Settings.load(), Console(), time.time_ns()
     folder = inbox or settings.home / "inbox" / "stores"
     if inbox is None:
         folder.mkdir(parents=True, exist_ok=True)
     elif not folder.is_dir():
         raise typer.BadParameter(f"there is no folder {folder}", param_hint="--inbox")
     only_day = None if date is None else date.date()
+    for sha256 in release or []:
+        with Roots(settings) as roots:
+            name = Inbox(folder, _memory(settings)).put_back(roots.own.archive, sha256, now_ns)
+        console.print(f"{name} is in the inbox again.", markup=False)
     try:
         with Progress(console=console, transient=True) as progress:
-            done = run(
-                settings, folder, time.time_ns(), only_day=only_day, allow_shrink=allow_shrink, progress=progress
-            )
+            done = run(settings, folder, now_ns, only_day=only_day, allow_shrink=allow_shrink, progress=progress)
     except NoBroker as error:
         typer.echo(f"{error}. Files not dealt with stay in {folder}; run it again.", err=True)
         raise typer.Exit(1) from None
@@ -112,7 +84,7 @@ def run(
     """
     policy = contracts.policy("store_import")
     with Roots(settings) as roots:
-        box, done = Inbox(folder, settings.home / "archive" / "waiting.json"), Run()
+        box, done = Inbox(folder, _memory(settings)), Run()
         deliveries = Deliveries(roots, policy, now_ns // 1000, allow_shrink=allow_shrink)
         try:
             _take_all(box, deliveries, roots, done, now_ns, only_day, progress)
@@ -124,6 +96,10 @@ def run(
             for arrival in done.dealt_with:
                 box.remove(arrival)
     return done
+
+
+def _memory(settings: Settings) -> Path:
+    return settings.home / "archive" / "waiting.json"
 
 
 def _take_all(
@@ -209,38 +185,3 @@ def _past_day(deliveries: Deliveries, roots: Roots, policy: dict, done: Run, day
             done.reports.append((root, found.report))
         if found.lost:
             done.stays[f"{store} {day}"] = f"{found.lost} records are missing in the lake and their file was erased"
-
-
-def show(done: Run, console: Console, only_day: date | None) -> None:
-    """The report of the run: a line a file, then what waits and what is missing."""
-    table = Table(*_COLUMNS, box=None, header_style="bold", title="Files of stores", title_justify="left")
-    for _, one in done.reports:
-        style = {"refused": "red", "corrected": "yellow"}.get(one.file_verdict, "")
-        numbers = (
-            one.rows_read,
-            one.rows_sent,
-            one.rows_new,
-            one.rows_corrected,
-            one.rows_withdrawn,
-            one.rows_unchanged,
-        )
-        why = f"{one.refusal}: {one.reason}" if one.refusal else one.reason or ""
-        cells = [one.file_name, one.store_id or "", str(one.store_day or ""), one.file_verdict]
-        cells += [f"{number:,}" for number in (*numbers, one.rows_unreadable)]
-        table.add_row(*[Text(cell, style) for cell in [*cells, why]])
-    for name, why in done.waiting.items():
-        table.add_row(Text(name), "", "", Text("waits", "yellow"), *[""] * 7, Text(why))
-    for name, why in done.stays.items():
-        table.add_row(Text(name), "", "", Text("stays", "red"), *[""] * 7, Text(why))
-    if table.row_count:
-        console.print(table)
-    sent = sum(report.rows_sent for _, report in done.reports)
-    console.print(f"{len(done.reports)} files, {sent:,} messages sent; {len(done.waiting)} files wait.")
-    if done.other_days:
-        console.print(f"{done.other_days} files are not of {only_day} and stay in the inbox.")
-    if done.missing:
-        console.print(f"[yellow]No file of {only_day} ever came from {', '.join(done.missing)}.[/]")
-    if done.refused:
-        console.print(
-            "[red]Refused files are kept, encrypted, below archive/stores/refused; nothing of them was sent.[/]"
-        )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from infra.stack.files import write_json
+from pipelines.io.store_archive import StoreArchive
 from pipelines.stores.arrivals import Arrival, Look
 from pipelines.stores.verdicts import FileIncomplete
 
@@ -58,6 +60,27 @@ class Inbox:
             return False
         path.unlink()
         return True
+
+    def put_back(self, archive: StoreArchive, sha256: str, now_ns: int) -> str:
+        """A refused file as it came, under its name, ready to be taken; its name. Raises ValueError for an unknown one.
+
+        It leaves the refused ones once it lies here: a run that dies in between leaves it in both, and it is refused
+        again or taken.
+        """
+        told = {found: row["file_name"] for found, row in archive.refused() if found.startswith(sha256)}
+        if len(told) != 1:
+            raise ValueError(f"{len(told)} refused files begin with {sha256}; see bronze.store_files, file_sha256")
+        [(found, name)] = told.items()
+        path = self.folder / name
+        if path.exists():
+            raise ValueError(f"{name} is in the inbox already; deal with that one first")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(0o600)
+        path.write_bytes(archive.open(archive.root / "refused", found))
+        settled_ns = now_ns - 10**9 * 24 * 3600  # it is whole: nobody writes to it any more
+        os.utime(path, ns=(settled_ns, settled_ns))
+        archive.forget_refused(found)
+        return name
 
     # ---- what has to wait
 

@@ -100,6 +100,11 @@ class StoreArchive:
         for path in sorted((self.root / _REFUSED).glob("*.json")):
             yield path.stem, json.loads(path.read_text(encoding="utf-8"))
 
+    def forget_refused(self, sha256: str) -> None:
+        """A refused file leaves the archive, with its reason."""
+        for suffix in (".json", _SUFFIX):
+            (self.root / _REFUSED / f"{sha256}{suffix}").unlink(missing_ok=True)
+
     def everything(self) -> Iterator[tuple[Path, bytes]]:
         """Every file with its bytes, for who must look for a person in them."""
         for path in sorted(self.root.rglob(f"*{_SUFFIX}")):

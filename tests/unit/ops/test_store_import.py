@@ -211,6 +211,23 @@ def test_a_refused_file_is_kept_with_its_reason_and_nothing_of_it_is_sent(settin
     assert archive.open(archive.root / "refused", sha256) == content
 
 
+def test_a_refused_file_comes_back_once_its_cause_is_gone(settings, inbox, sent, tmp_path_factory, monkeypatch):
+    put(inbox, "new/S07.csv", text("1换屏", store="S07"))
+    [(_, report)] = run(settings, inbox).reports
+    schemas = tmp_path_factory.mktemp("more") / "schemas"
+    shutil.copytree(contracts.schemas_folder(), schemas)
+    path = schemas / "policies" / "store_import.yaml"
+    policy = yaml.safe_load(path.read_text())
+    policy["stores"]["S07"] = {"name": "新街口店", "account": "default"}
+    path.write_text(yaml.safe_dump(policy, allow_unicode=True))
+    monkeypatch.setenv(contracts.SCHEMAS_VARIABLE, str(schemas))
+    assert "0 refused files begin with" in str(kefulake("--release", "ffff").exception)
+    done = kefulake("--release", report.file_sha256[:12])
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert messages(sent) == [("1", 0, "1换屏")]
+    assert list(StoreArchive(settings.home, MasterKey.load(settings)).refused()) == []
+
+
 def test_a_correction_may_shrink_when_asked(settings, inbox, sent):
     put(inbox, "S01.csv", text(*(f"{n}咨询" for n in range(1, 10))))
     run(settings, inbox)
