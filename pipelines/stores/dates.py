@@ -93,7 +93,7 @@ def _by_forms(text: str, forms: DateForms, day: date | None) -> str | None:
     if day is None:
         return None
     on_day = {at for form in forms.forms_by_day if (at := _of_day(tight, form, day)) is not None}
-    return cell_text(on_day.pop()) if len(on_day) == 1 else None
+    return cell_text(on_day.pop()) if on_day else None  # two readings of one day are the same instant
 
 
 def _parsed(text: str, form: str) -> datetime | None:

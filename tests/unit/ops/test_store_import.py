@@ -299,7 +299,7 @@ def test_a_store_of_another_region_lies_in_that_regions_root(settings, inbox, se
 
 
 def test_links_and_open_workbooks_are_not_taken(settings, inbox, sent, tmp_path):
-    (tmp_path / "secret.csv").write_bytes(text("1换屏"))
+    put(tmp_path, "secret.csv", text("1换屏"))
     (inbox / "S01.csv").symlink_to(tmp_path / "secret.csv")
     put(inbox, "~$S01.xlsx", b"owner")
     put(inbox, ".hidden.csv", text("1换屏"))
