@@ -113,6 +113,8 @@ def _take_all(
         waited = _take(box, deliveries, roots, done, arrival, names, now_ns, only_day)
         if waited is not None:
             looks[arrival.path] = waited
+    if only_day is not None:  # what is of another day waits on as it did
+        looks = {one.path: look for one in arrivals if (look := box.look(one)) is not None} | looks
     box.remember(looks)
 
 

@@ -65,7 +65,7 @@ def plan(
 
     A changed record goes out under its own message ID as the next revision, one that is gone is withdrawn by a
     revision of its own, one that comes back is a revision too. Raises FileRefused ``correction.shrinks`` where so many
-    are gone that the file is more likely half of one than a correction.
+    are gone (or all of several) that the file is more likely half of one than a correction.
 
     >>> row = lambda key, content: KeyedRecord(key, content, None)
     >>> was = {key: SentRow("old", 0, f"f:{key}", "sha", True) for key in ("1", "2", "3")}
@@ -91,7 +91,9 @@ def plan(
         changes += [here[row.key]] if here[row.key].why else []
     standing = {key: was for key, was in sent.items() if not was.withdrawn}
     gone = [Gone(key, was, was.revision + 1) for key, was in standing.items() if key not in here]
-    if len(gone) > min_withdrawn and len(gone) > max_withdrawn_share * len(standing):
+    too_many = len(gone) > max(min_withdrawn, max_withdrawn_share * len(standing))
+    # All of several gone is another half of the day, or another day's file, however few they were.
+    if too_many or (max_withdrawn_share < 1 and 1 < len(gone) == len(standing)):
         raise FileRefused(
             "correction.shrinks",
             f"{len(gone)} of the {len(standing)} records sent before are not in it, so it looks like half a file; if "

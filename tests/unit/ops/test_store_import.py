@@ -187,6 +187,13 @@ def test_half_a_file_waits_and_is_refused_after_a_day_without_a_change(settings,
     assert list(inbox.iterdir()) == []
 
 
+def test_a_run_for_another_day_does_not_give_a_waiting_file_more_time(settings, inbox, sent):
+    put(inbox, "S01.csv", text("1换屏", "2退货").rstrip())  # its day is known, its last line has no end
+    assert run(settings, inbox).waiting
+    run(settings, inbox, NOW + 12 * 3600 * S, only_day=date(2026, 1, 8))
+    assert verdicts(run(settings, inbox, NOW + 24 * 3600 * S)) == ["refused"]
+
+
 def test_a_file_that_grows_gets_its_time_anew_and_is_taken_when_it_is_whole(settings, inbox, sent):
     whole = text("1换屏", "2退货")
     put(inbox, "S01.csv", whole[:-20])

@@ -68,6 +68,18 @@ def test_half_a_file_is_no_correction(left, refused):
         assert len(plan(sent, rows, **LIMITS).withdrawn) == 3
 
 
+@pytest.mark.parametrize(("before", "refused"), [(1, False), (2, True), (5, True)])
+def test_a_file_that_shares_no_record_with_the_days_first_is_no_correction(before, refused):
+    """A store that delivers morning and evening apart: the evening's file must not take the morning back."""
+    sent = {f"m{n}": was("a") for n in range(before)}
+    limits = {"max_withdrawn_share": 0.3, "min_withdrawn": 5}
+    if refused:
+        with pytest.raises(FileRefused):
+            plan(sent, [row("e1", "a")], **limits)
+    else:
+        assert len(plan(sent, [row("e1", "a")], **limits).withdrawn) == 1  # one record with its number corrected
+
+
 contents = st.dictionaries(st.sampled_from("123456"), st.sampled_from("abc"), max_size=6)
 
 
