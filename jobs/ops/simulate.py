@@ -15,7 +15,7 @@ from rich.table import Table
 
 from infra.stack import roots
 from infra.stack.settings import Settings
-from jobs.ops import simulate_records
+from jobs.ops import simulate_records, simulate_store_files
 from pipelines.collectors import regions
 from pipelines.io.paced_producer import NoBroker, Record, SendResult, send
 from pipelines.simulation import crm as crm_file
@@ -29,6 +29,7 @@ console = Console()
 app = typer.Typer(help="Make traffic of all channels, with the truth in a side file.", invoke_without_command=True)
 app.command("crm-records")(simulate_records.crm_records)
 app.command("orders")(simulate_records.orders)
+app.command("store-files")(simulate_store_files.store_files)
 
 Seed = Annotated[int, typer.Option(help="The same seed gives the same people and the same traffic.")]
 Customers = Annotated[int, typer.Option(min=1, help="How many people there are.")]

@@ -29,7 +29,8 @@ def world(stores: Stores, share: float = 0.35) -> World:
     Every other file carries up to three rows with a fault.
     """
     places = [(nth, store) for nth in range(len(stores.days)) for store in sorted(stores.stores)]
-    chosen = stores.chance.sample(places, max(len(SCENARIOS), round(len(places) * share)))
+    at_least = len(SCENARIOS) if share and len(places) >= 2 * len(SCENARIOS) else 0
+    chosen = stores.chance.sample(places, max(at_least, round(len(places) * share)))
     scenario_of = {place: list(SCENARIOS)[nth % len(SCENARIOS)] for nth, place in enumerate(chosen)}
     for nth, store in places:
         day, form = stores.days[nth], stores.form_of(store, nth)
