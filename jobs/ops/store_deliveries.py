@@ -50,6 +50,8 @@ class Deliveries:
             policy["dates"]["forms"], policy["dates"]["forms_by_day"], policy["dates"]["excel_days"]
         )
         self._correction = dict(policy["correction"]) | ({"max_withdrawn_share": 1.0} if allow_shrink else {})
+        #: Files of runs that died, committed by this one; with the root each belongs to.
+        self.finished: list[tuple[Root, FileReport]] = []
         self._largest = contracts.topic(TOPIC).max_message_bytes - 1024
 
     def take(self, arrival: Arrival, content: bytes, only_day: date | None = None) -> FileReport | None:
@@ -69,12 +71,35 @@ class Deliveries:
             return FileReport.of(told)
         if report.file_sha256 in state.files:
             return replace(report, file_verdict="redelivered", reason=_older(report.file_sha256, state))
+        state = self._finished(root, report, state)
+        return self._apply(root, report, found, content, state, **self._correction)
+
+    def _finished(self, root: Root, report: FileReport, state: DayState) -> DayState:
+        """The day's state once every file is committed whose run died while it was sending; see `finished`.
+
+        Its messages may stand in the log. Another file must not send other words under the same revision: the stream
+        would take them for duplicates.
+        """
+        for told in root.archive.unfinished(report.store_id, report.store_day, state):
+            before = FileReport.of(told)
+            content = root.archive.open(root.archive.folder(before.store_id, before.store_day), before.file_sha256)
+            if before.file_sha256 == report.file_sha256 or content is None:
+                continue
+            found = store_file.dated(store_file.read(content, self.policy), self._forms, before.store_day)
+            # Its run let it pass, so it is not asked again whether it takes too much away.
+            done = self._apply(root, before, found, content, state, max_withdrawn_share=1.0, min_withdrawn=0)
+            self.finished.append((root, done))
+            state = root.archive.state(report.store_id, report.store_day)
+        return state
+
+    def _apply(
+        self, root: Root, report: FileReport, found: StoreFile, content: bytes, state: DayState, **limits: float
+    ) -> FileReport:
+        """Archive, send, commit; the report with its figures. ``limits``: policy ``correction``."""
         rows = keyed(found.records, self.policy["row_key"], root.archive.secret())
-        made = plan(state.rows, rows, **self._correction)
+        made = plan(state.rows, rows, **limits)
         messages = self._messages(root, report, made, len(found.header))
-        folder = root.archive.folder(store, day)
-        begun_us = root.archive.kept_at_us(folder, report.file_sha256)
-        root.archive.keep(folder, content)
+        begun_us = root.archive.begin(report.store_id, report.store_day, content, report.told())
         stands = self._stands(root, begun_us)
         root.send(message.record for message in messages if message.sent.source_ref not in stands)
         report = replace(report, **_figures(made, messages), file_verdict=_verdict(state, made))

@@ -91,6 +91,7 @@ def run(
             if only_day is not None:
                 _past_day(deliveries, roots, policy, done, only_day, now_ns // 1000)
         finally:
+            done.reports += deliveries.finished
             for root in roots.opened:
                 store_files_table.note(root.settings, [r.row() for of, r in done.reports if of is root])
             for arrival in done.dealt_with:

@@ -24,7 +24,7 @@ from pipelines.privacy.bronze_cipher import BronzeCipher, open_bronze
 from pipelines.privacy.keys import MasterKey
 from pipelines.stores.corrections import SentRow
 
-_STATE, _SUFFIX, _REFUSED = "state.json", ".file", "refused"
+_STATE, _SUFFIX, _SENDING, _REFUSED = "state.json", ".file", ".sending", "refused"
 
 
 class ImportBusy(RuntimeError):
@@ -75,13 +75,6 @@ class StoreArchive:
             _write_private(path, sealed)
         return digest.hexdigest()
 
-    def kept_at_us(self, folder: Path, sha256: str) -> int | None:
-        """When bytes were archived (µs since the epoch); None where they are not."""
-        try:
-            return (folder / f"{sha256}{_SUFFIX}").stat().st_mtime_ns // 1000
-        except FileNotFoundError:
-            return None
-
     def open(self, folder: Path, sha256: str) -> bytes | None:
         """The bytes of a file; None where it was erased. Raises BronzeCipherError when they were altered."""
         path = folder / f"{sha256}{_SUFFIX}"
@@ -121,11 +114,28 @@ class StoreArchive:
         rows = {key: SentRow(*values) for key, values in read["rows"].items()}
         return DayState(read["deliveries"], read["files"], rows, read["sent_at_us"])
 
+    def begin(self, store: str, day: date, content: bytes, told: dict[str, Any]) -> int | None:
+        """Keep a file's bytes, and note that it is being sent; when that began (µs) where a run before had begun it."""
+        folder = self.folder(store, day)
+        note = folder / f"{self.keep(folder, content)}{_SENDING}"
+        if note.exists():
+            return note.stat().st_mtime_ns // 1000
+        write_atomic(note, json.dumps(told, ensure_ascii=False), PRIVATE)
+        return None
+
+    def unfinished(self, store: str, day: date, state: DayState) -> list[dict[str, Any]]:
+        """Reports, as begun, of the files that were being sent and were never committed; oldest first."""
+        notes = sorted(self.folder(store, day).glob(f"*{_SENDING}"), key=lambda path: path.stat().st_mtime_ns)
+        return [json.loads(note.read_text(encoding="utf-8")) for note in notes if note.stem not in state.files]
+
     def commit(self, store: str, day: date, state: DayState) -> None:
-        """The day's new state in place of the old one, on disk before it counts."""
+        """The day's new state in place of the old one, on disk before it counts; nothing is being sent any more."""
         told = asdict(state) | {"rows": {key: list(row) for key, row in state.rows.items()}}
         folder = private_folder(self.folder(store, day))
         write_atomic(folder / _STATE, json.dumps(told, ensure_ascii=False, default=str), PRIVATE)
+        for note in folder.glob(f"*{_SENDING}"):
+            if note.stem in state.files:
+                note.unlink()
 
 
 def _write_private(path: Path, content: bytes) -> None:

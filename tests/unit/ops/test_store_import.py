@@ -157,11 +157,28 @@ def test_an_import_that_died_long_ago_sends_only_what_is_not_in_bronze(settings,
         patch.setattr(store_deliveries.Deliveries, "_commit", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(settings, inbox)
-    [file] = (settings.home / "archive").rglob("*.file")
-    os.utime(file, ns=(NOW - 30 * 3600 * S,) * 2)  # the stream has forgotten those events
+    [note] = (settings.home / "archive").rglob("*.sending")
+    os.utime(note, ns=(NOW - 30 * 3600 * S,) * 2)  # the stream has forgotten those events
     monkeypatch.setattr(store_deliveries, "refs_in_bronze", lambda settings, since_us: {ref for ref, _ in sent[:2]})
     run(settings, inbox)
     assert messages(sent[3:]) == [("3", 0, "3咨询")]
+
+
+def test_another_file_in_the_place_of_one_that_was_being_sent_takes_the_next_revision(
+    settings, inbox, sent, monkeypatch
+):
+    put(inbox, "S01.csv", text("1换屏", "2退货"))
+    run(settings, inbox)
+    put(inbox, "S01.csv", text("1换屏", "2退款"))
+    with monkeypatch.context() as patch:
+        patch.setattr(store_deliveries.Deliveries, "_commit", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(settings, inbox)
+    put(inbox, "S01.csv", text("1换屏", "2换货"))  # meanwhile the store has corrected its correction
+    assert verdicts(run(settings, inbox)) == ["corrected", "corrected"]
+    # Had 换货 gone out as revision 1, the stream would have dropped it as a duplicate of 退款.
+    assert messages(sent[2:]) == [("2", 1, "2退款"), ("2", 1, "2退款"), ("2", 2, "2换货")]
+    assert [path.name for path in (settings.home / "archive").rglob("*.sending")] == []
 
 
 def test_without_acknowledgement_nothing_counts_as_sent(settings, inbox, sent, monkeypatch):
