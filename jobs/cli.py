@@ -34,6 +34,7 @@ COMMANDS: dict[str, Mounted] = {
     "flush": Mounted("jobs.ops.flush", "Bring into the tables now what has been received by now."),
     "replay": Mounted("jobs.ops.replay", "Play a file into a channel at a chosen speed."),
     "store-import": Mounted("jobs.ops.store_import", "Import the files that stores delivered; a report a file."),
+    "api-sync": Mounted("jobs.ops.api_sync", "Bring over what has changed in the systems that have to be asked."),
     "simulate": Mounted("jobs.ops.simulate", "Make traffic of all channels, with the truth in a side file."),
     "query": Mounted("jobs.ops.query", "Ask the tables in SQL (DuckDB, or Trino when it runs)."),
     "tables": Mounted("jobs.ops.query", "List the tables with grain, rows and freshness.", "tables"),
@@ -82,7 +83,7 @@ def build(arguments: list[str]) -> typer.Typer:
 
     >>> app = build(["--help"])
     >>> sorted(info.name for info in app.registered_commands)[:3]
-    ['audit', 'balance', 'demo']
+    ['api-sync', 'audit', 'balance']
     """
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_globals)
