@@ -79,7 +79,7 @@ class Reader:
             found = self._joined(Step(since_us), anchors)
             later = self._later(found, since_us)
             if found.page.following is None:
-                yield self._batch(found, _latest(cursor_us, later))
+                yield self._batch(found, _latest(cursor_us, self._later(found, None)))
                 return
             if later:
                 cursor_us, since_us = _latest(cursor_us, later), self._floor(max(later))

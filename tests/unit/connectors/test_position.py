@@ -1,0 +1,48 @@
+"""The note of how far a resource has been read: never half, never believed where it cannot be, and made anew."""
+
+import pytest
+
+from pipelines.connectors import position as positions
+from pipelines.connectors.pages import Step
+from pipelines.connectors.position import Position
+from pipelines.connectors.sync import rebuilt
+from pipelines.io.connector_log import Sent
+
+WALK = Step(5, 0, "t", 9)
+
+
+def test_it_comes_back_as_it_was_and_only_its_owner_reads_it(tmp_path):
+    file, written = tmp_path / "orders.json", Position("c1", 7, WALK, {"a": 5}, {0: 12}, True)
+    positions.save(file, written)
+    assert positions.load(file, "c1") == written
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 2}', '{"version": 1, "cluster": "c1"}'])
+def test_what_cannot_be_read_counts_as_lost(tmp_path, text):
+    (tmp_path / "orders.json").write_text(text, encoding="utf-8")
+    assert positions.load(tmp_path / "orders.json", "c1") is None
+
+
+def test_one_of_another_cluster_counts_as_lost(tmp_path):
+    positions.save(tmp_path / "orders.json", Position("c1", 7))
+    assert positions.load(tmp_path / "orders.json", "c2") is None
+    assert positions.load(tmp_path / "none.json", "c1") is None
+
+
+def test_more_than_the_limit_forgets_the_oldest_marks():
+    position = Position("c1")
+    for number, record in enumerate("abcd"):
+        position.remember(record, number, None)
+    position.bound(2)
+    assert list(position.seen) == ["c", "d"]
+
+
+def test_a_lost_one_is_made_from_the_records_themselves():
+    def sent(record, at_us, cursor_us):
+        return Sent(record, at_us, cursor_us, 0, 0, b"", False)
+
+    found = rebuilt("c1", iter([sent("a", 5, None), sent("undated", None, 5), sent("b", 8, 7), sent("ahead", 99, 7)]))
+    assert found.cursor_us == 7
+    # the undated one counts as of the cursor: it may come again
+    assert found.seen == {"a": 5, "undated": 7, "b": 8, "ahead": 99}
