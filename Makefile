@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: upkeep-report help setup demo demo-daily up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean regions-proof store-import-report
+.PHONY: upkeep-report help setup demo demo-daily up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean regions-proof store-import-report connectors-report
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ upkeep-report: setup  ## a week of the stream's files (simulated) with upkeep an
 
 store-import-report: setup  ## ninety days of stores' files with every fault, through broker and job: store_import.json
 	@$(BIN)/python -m tests.bench.store_import $(ARGS)
+
+connectors-report: setup  ## 100 random fault schedules of a misbehaving API, every record once: connectors.json
+	@$(BIN)/python -m tests.bench.connectors $(ARGS)
 
 rfm-report: setup  ## value tiers on real orders: customers worked by hand, recognition, next quarter: rfm.json
 	@$(BIN)/python -m tests.bench.rfm_cdnow $(ARGS)

@@ -1,0 +1,76 @@
+"""`kefulake api-sync` as a person meets it: what is configured, one at a time, plain words."""
+
+import os
+
+import pytest
+from typer.testing import CliRunner
+
+from infra.stack.settings import Settings
+from jobs.cli import build
+from jobs.ops import api_sync
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("KEFULAKE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in list(os.environ):
+        if name.startswith(("KEFULAKE_CONNECTOR_", "KEFULAKE_REGION", "KEFULAKE_PORT_BASE")):
+            monkeypatch.delenv(name)
+    return tmp_path / "home"
+
+
+def call(*arguments):
+    return CliRunner().invoke(build(["api-sync"]), ["api-sync", *arguments])
+
+
+def test_sources_nobody_has_configured_are_left_out(home):
+    done = call()
+    assert done.exit_code == 0
+    assert done.output.count("not configured") >= 5
+
+
+def test_one_that_is_asked_for_by_name_must_be_configured(home):
+    done = call("--resource", "orders")
+    assert done.exit_code == 1
+    assert "source orders has no base_url, key" in done.output
+    assert "chmod" not in done.output
+
+
+def test_a_file_that_others_may_read_is_refused_and_shows_nothing(home):
+    file = home / "keys" / "connectors.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("orders: {base_url: 'https://oms.example.com', key: t0p-s3cret}\n")
+    file.chmod(0o644)
+    done = call()
+    assert done.exit_code == 1
+    assert "chmod 600" in done.output
+    assert "t0p-s3cret" not in done.output
+
+
+def test_without_a_broker_it_says_so_and_the_exit_code_too(home, monkeypatch):
+    monkeypatch.setenv("KEFULAKE_CONNECTOR_ORDERS_BASE_URL", "https://oms.example.com")
+    monkeypatch.setenv("KEFULAKE_CONNECTOR_ORDERS_KEY", "k")
+    monkeypatch.setenv("KEFULAKE_KAFKA", "127.0.0.1:1")
+    monkeypatch.setattr("pipelines.io.connector_log.TIMEOUT_S", 0.2)
+    done = call()
+    assert done.exit_code == 1
+    assert "No broker answers at 127.0.0.1:1" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("--resource", "invoices"), "no resource invoices"), (("--since", "some day"), "is not a time")],
+)
+def test_what_cannot_be_is_refused(home, arguments, said):
+    done = call(*arguments)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_two_at_once_exclude_each_other(home):
+    refused = pytest.raises(api_sync.AlreadyRunning, match=f"process {os.getpid()}")
+    with api_sync.alone(Settings.load()), refused, api_sync.alone(Settings.load()):
+        pass
+    with api_sync.alone(Settings.load()):
+        pass
