@@ -66,7 +66,10 @@ def run(source, cursor_us=None, resume=None, tokens=False, known=()):
 
 
 def test_everything_once_and_the_cursor_at_the_last_change():
-    got, cursors, reader = run(Source({"a": 100, "b": 101, "c": 102, "d": 103, "e": 104}))
+    source = Source({"a": 100, "b": 101, "c": 102, "d": 103, "e": 104})
+    got, cursors, reader = run(source)
+    # the first page twice, for there is nothing it could join; then one each, which begins with the last record again
+    assert [step.since_us and step.since_us // S for step in source.asked] == [None, None, 101, 102, 103]
     assert got == [("a", 100), ("b", 101), ("c", 102), ("d", 103), ("e", 104)]
     assert cursors[-1] == 104
     assert reader.unproven == 0
@@ -110,6 +113,7 @@ def test_the_page_before_once_more_is_not_taken_for_the_next():
     source = Source(rows)
     source.answers = {2: lambda step: source.page(Step(None))._replace(following=step._replace(start=2))}
     assert sorted(run(source)[0]) == sorted(rows.items())
+    assert len(source.asked) == 6  # asked for once more, and no further
 
 
 def test_what_is_dated_ahead_of_the_server_moves_nothing():
