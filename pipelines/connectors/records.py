@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from pipelines import contracts
 from pipelines.channels.instants import instant_us
 from pipelines.channels.interaction import Unreadable
 from pipelines.connectors.resources import DeletedList, Resource, Tombstones
 
-_MOST_FINDINGS = 20
+_MOST_FINDINGS, _HEADERS_BYTES = 20, 16_384
 # A name that is none may be a value, a phone number say; findings stand in the clear.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _NO = (None, False, 0, "", "0", "false")
@@ -63,8 +64,11 @@ def read(value: bytes, resource: Resource, secret: bytes) -> SourceRecord:
     deleted = _deleted(fields, resource)
     if deleted:
         value = orjson.dumps(fields | resource.deletions.becomes)
-    at_us = _changed_at_us(fields, resource)
-    return SourceRecord(value, key + content, order_key, at_us, _findings(fields, resource), deleted)
+    at_us, findings = _changed_at_us(fields, resource), _findings(fields, resource)
+    if len(value) > (most := contracts.topic(resource.topic).max_message_bytes - _HEADERS_BYTES):
+        # Cut off, it is no JSON: the parser rejects it, and keeps what the topic can hold of it.
+        value, findings = value[:most], ("too_large", *findings)
+    return SourceRecord(value, key + content, order_key, at_us, findings, deleted)
 
 
 def key_digest(key: Any, secret: bytes) -> str:

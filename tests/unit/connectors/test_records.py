@@ -3,6 +3,7 @@
 import orjson
 import pytest
 
+from pipelines import contracts
 from pipelines.channels import PARSERS
 from pipelines.channels.interaction import Interaction
 from pipelines.connectors import records, resources
@@ -50,6 +51,13 @@ def test_how_it_differs_from_what_is_declared(fields, findings):
 def test_what_is_no_object_is_handed_on_as_it_is(value):
     found = records.read(value, DECLARED["orders"], SECRET)
     assert (found.value, found.at_us, found.findings) == (value, None, ("not_object",))
+
+
+def test_a_record_larger_than_its_topic_takes_is_cut_and_will_be_rejected():
+    found = read(ORDER | {"shop": "x" * 7_000_000})
+    assert len(found.value) < contracts.topic("raw.orders").max_message_bytes
+    assert found.findings == ("too_large",)
+    assert PARSERS["orders"](found.value, "default", 1767960000_000000, None).rule == "payload.not_json"
 
 
 def test_a_record_without_its_key_is_known_by_its_content():
