@@ -13,7 +13,9 @@ import yaml
 SCHEMAS_VARIABLE = "KEFULAKE_SCHEMAS"
 FIELD_TYPES = frozenset({"string", "int", "long", "double", "boolean", "timestamp", "date", "binary", "json"})
 TOPIC_FORMATS = frozenset({"raw", "json"})
-TABLE_ENGINES = frozenset({"tiering", "spark", "balance", "replay", "identity", "serving", "upkeep", "store_import"})
+TABLE_ENGINES = frozenset(
+    {"tiering", "spark", "balance", "replay", "identity", "serving", "upkeep", "store_import", "quality"}
+)
 # Not in the lake: tables of MariaDB.
 DATABASE_ENGINES = frozenset({"identity", "serving"})
 SEVERITIES = frozenset({"stop", "warn"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipelines import contracts
@@ -35,17 +35,20 @@ class Result:
     bad_rows: int = 0
     bad_sample: str = "[]"
     because: str | None = None
+    bad_keys_hash: str | None = None
 
 
 @dataclass(frozen=True)
 class Report:
-    """All results of one build."""
+    """All results of one build, or of one day of what stands (``checked_hash`` names its files then)."""
 
     table: str
     run_id: str
     checked_at: datetime
     checked_rows: int
     results: tuple[Result, ...]
+    day: date | None = None
+    checked_hash: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -59,20 +62,22 @@ class Report:
 
     def explain(self) -> str:
         """Each failure in a line: check, number of rows, keys of some, reason."""
-        lines = [f"{self.table}: {len(self.failures)} of {len(self.results)} checks failed on {self.checked_rows} rows"]
+        what = self.table if self.day is None else f"{self.table}, day {self.day} (UTC)"
+        lines = [f"{what}: {len(self.failures)} of {len(self.results)} checks failed on {self.checked_rows} rows"]
         for r in self.failures:
             why = f" ({r.because})" if r.because else ""
             lines.append(f"  [{r.severity}] {r.name}: {r.bad_rows} rows, e.g. {r.bad_sample}{why}")
         return "\n".join(lines)
 
-    def rows(self, *, published: bool) -> list[dict[str, Any]]:
-        """Rows for gold.quality_results."""
+    def rows(self, *, published: bool | None) -> list[dict[str, Any]]:
+        """Rows for gold.quality_results; ``published`` None where nothing was to be published."""
         return [
             {
                 "run_id": self.run_id, "table_name": self.table, "check_name": r.name,
                 "check_columns": ", ".join(r.columns), "severity": r.severity, "passed": r.passed,
                 "checked_rows": self.checked_rows, "bad_rows": r.bad_rows, "bad_sample": r.bad_sample,
                 "published": published, "checked_at": self.checked_at,
+                "checked_date": self.day, "checked_hash": self.checked_hash, "bad_keys_hash": r.bad_keys_hash,
             }
             for r in self.results
         ]  # fmt: skip

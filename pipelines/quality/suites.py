@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def render(checks: Sequence[Check], name: str) -> gx.ExpectationSuite:
     """The suite ``name``; each expectation carries its check's name in ``meta``."""
-    _quiet()
+    quiet()
     import great_expectations as gx
 
     return gx.ExpectationSuite(name=name, expectations=[_expectation(check) for check in checks])
@@ -28,7 +28,7 @@ def verdicts(frame: DataFrame, checks: Sequence[Check], name: str) -> dict[str, 
     suite = render(checks, name)
     for check in checks:
         if check.kind == "condition":
-            frame = frame.withColumn(_column(check), F.expr(f"coalesce({check.condition}, true)"))
+            frame = frame.withColumn(column(check), F.expr(f"coalesce({check.condition}, true)"))
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -61,14 +61,14 @@ def _expectation(check: Check) -> Any:
         return gxe.ExpectTableRowCountToBeBetween(min_value=int(check.min or 0), meta=meta)
     if check.kind == "condition":
         # A column of its own: counted in one pass with all others. A query each took a Spark job each.
-        return gxe.ExpectColumnValuesToBeInSet(column=_column(check), value_set=[True], meta=meta)
+        return gxe.ExpectColumnValuesToBeInSet(column=column(check), value_set=[True], meta=meta)
     raise ValueError(f"check {check.name}: kind {check.kind!r} has no expectation; add it here and to predicates.py")
 
 
-def _column(check: Check) -> str:
+def column(check: Check) -> str:
     return f"_holds_{check.name}"
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """No telemetry: a lake of customer data reports to nobody. Read when the package is imported."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
