@@ -48,6 +48,7 @@ COMMANDS: dict[str, Mounted] = {
     "keys": Mounted("jobs.ops.keys", "Versions of the master key: rotate without a stop, status, retire."),
     "maintain": Mounted("jobs.ops.maintain", "The daily upkeep of all tables of the lake: compact, vacuum, retention."),
     "lineage": Mounted("jobs.ops.lineage", "Where a table comes from and goes to, with the job of each step."),
+    "quality": Mounted("jobs.ops.quality", "Check what stands in the tables; accept what failed; Data Docs."),
     "audit": Mounted("jobs.ops.audit", "Who looked at what; prove that nobody changed it."),
 }
 

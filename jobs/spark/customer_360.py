@@ -18,6 +18,7 @@ from jobs.spark.sources import CustomerRecords, instant, of_concerned, record_ve
 from pipelines import contracts
 from pipelines.io import gold_lock
 from pipelines.quality.gate import Reconciliation, Report
+from pipelines.quality.lake_gate import require_sound
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -87,6 +88,7 @@ def publish(
         basis = increments.everything(spark, settings, rows, sources)
     else:
         sources, basis = prepared.versions, increments.since_last(spark, settings, prepared)
+    require_sound(settings, sources)
     records = basis.records_at(args.as_of)
     built = settled(build(basis.rows, records, args.as_of), few=True).cache()
     view = built

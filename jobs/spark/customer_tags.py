@@ -16,6 +16,7 @@ from jobs.spark.runner import run_gold
 from jobs.spark.sources import CustomerRecords, customer_records, instant, of_concerned, record_versions, settled
 from pipelines import contracts
 from pipelines.quality.gate import Reconciliation, Report
+from pipelines.quality.lake_gate import require_sound
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -58,6 +59,7 @@ def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings
 
     spark = rows.sparkSession
     sources = record_versions(settings) | versions  # rows and records by the same links
+    require_sound(settings, sources)
     records = customer_records(spark, settings, args.as_of, sources)
     view = settled(customer_360.build(rows, records, args.as_of)).cache()
     tags = build(rows, records, view, args.as_of).cache()

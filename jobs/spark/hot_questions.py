@@ -18,6 +18,7 @@ from pipelines import contracts
 from pipelines.insight.questions import Asking
 from pipelines.io import spark_delta
 from pipelines.quality.gate import Reconciliation, Report
+from pipelines.quality.lake_gate import require_sound
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -100,6 +101,7 @@ def publish(rows: DataFrame, versions: dict[str, int | None], settings: Settings
     """Builds from the current silver rows, checks and publishes. Raises GateFailed; the table is then as it was."""
     from pipelines.tables import hot_questions
 
+    require_sound(settings, versions)
     gold = contracts.policy("gold")
     policy = gold["hot_questions"]
     since = None if args.since is None else first_day(args.since, args.period)

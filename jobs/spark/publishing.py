@@ -15,6 +15,7 @@ from pipelines.io import spark_delta
 from pipelines.io.lake_span import table_ids
 from pipelines.lineage.hooks import told_as_build
 from pipelines.quality.gate import GateFailed, Reconciliation, Report, judge
+from pipelines.quality.lake_gate import judge_rows, require_sound
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -46,8 +47,11 @@ def publish_checked(
     The results go to gold.quality_results either way. A failed build stays in the staging folder to be looked at.
 
     Raises:
-        GateFailed: a check of severity ``stop`` failed; the table is as it was.
+        GateFailed: a check of severity ``stop`` failed, on the build, on its restatements, or on what it read (notes
+            ``sources``: tables with their versions); the table is as it was.
     """
+    if sources := (notes or {}).get("sources"):
+        require_sound(settings, sources)  # jobs ask before they build; no build gets by without
     checked_at = datetime.now(UTC)
     run_id = f"{table}@{checked_at:%Y-%m-%dT%H:%M:%S.%fZ}"
     folder = settings.home / "staging" / table
@@ -78,7 +82,14 @@ def publish_checked(
 
 
 def write_restated(found: Restated, settings: Settings) -> None:
-    """Into gold.restatements; what an earlier try said of the same figures is replaced, also by nothing."""
+    """Into gold.restatements; what an earlier try said of the same figures is replaced, also by nothing.
+
+    Raises:
+        GateFailed: a row broke a check of gold.restatements; nothing was written.
+    """
+    report = judge_rows(settings, RESTATEMENTS, found.rows, checked_at=datetime.now(UTC))
+    if not report.passed:
+        raise GateFailed(report)
     mine = f"table_name = '{found.table}' AND restated_run_id = '{found.run_id}'"
     spark_delta.replace_rows(settings.table_path(RESTATEMENTS), found.rows, mine)
     if found.rows.num_rows:

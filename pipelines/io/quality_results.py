@@ -92,10 +92,8 @@ def read(
         return []
     newest = {RESULTS: "checked_at", ACCEPTANCES: "accepted_at"}.get(table, "computed_at")
     with _connection() as connection:
-        told = connection.execute(
-            f"FROM ({query}) WHERE {where} ORDER BY {newest} DESC, ALL", dict(parameters or {})  # noqa: S608
-        )
-        return told.to_arrow_table().to_pylist()
+        asked = f"FROM ({query}) WHERE {where} ORDER BY {newest} DESC"
+        return connection.sql(asked, params=dict(parameters or {})).to_arrow_table().to_pylist()
 
 
 def append_to(settings: Settings, table: str, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -196,6 +196,14 @@ def check_compare(role: str, reason: str, *, policy: Mapping[str, Any]) -> None:
         raise NotAllowed(f"{role} may not have records compared; {', '.join(policy['compare_in_memory'])} may")
 
 
+def check_accept(role: str, reason: str, *, policy: Mapping[str, Any]) -> None:
+    """Nothing when `role` may let figures be made of rows that broke a check, else NotAllowed. Raises UnknownRole."""
+    _check(role, policy)
+    _check_reason(reason, policy)
+    if role not in policy["accept_rows"]:
+        raise NotAllowed(f"{role} may not accept rows that broke a check; {', '.join(policy['accept_rows'])} may")
+
+
 def _check(role: str, policy: Mapping[str, Any]) -> None:
     treatment(role, FACT, policy)
 

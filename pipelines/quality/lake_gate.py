@@ -23,6 +23,8 @@ from pipelines.quality.checks import STOP, Check, checks_of
 from pipelines.quality.gate import GateFailed, Report, Result
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pipelines.quality.lake_suites import LakeSuites
 
 BALANCE = "gold.data_balance"
@@ -37,14 +39,16 @@ class InputsFailed(GateFailed):
         self.failed = tuple(failed)
 
 
-def explain(failed: Sequence[Verdict]) -> str:
+def explain(failed: Sequence[Verdict], first: str = "nothing is published: it would be made of") -> str:
     """Each failed check of a day in a line, and what can be done about it."""
-    lines = ["what it would read broke checks of severity stop, so nothing is published:"]
+    lines = [f"{first} rows that broke checks of severity stop:"]
     for one in failed:
         day = "" if one.day is None else f", day {one.day} (UTC)"
         why = f" ({one.because})" if one.because else ""
         lines.append(f"  {one.table}{day}: {one.check}: {one.bad_rows} rows, e.g. {one.bad_sample}{why}")
-    lines.append("Mend the rows (kefulake rejects replay, kefulake erase, or the source sends them again), then run this")
+    lines.append(
+        "Mend the rows (kefulake rejects replay, kefulake erase, or the source sends them again), then run this"
+    )
     lines.append("again; or take them as they are, which is written into the audit log:")
     lines += [f"  kefulake quality accept '{one.run_id}' '{one.check}' --reason '...'" for one in failed]
     return "\n".join(lines)
@@ -62,15 +66,24 @@ def require_sound(settings: Settings, versions: Mapping[str, int | None]) -> Non
     parts = list(parts_of(settings, versions))
     if BALANCE not in versions:
         parts += parts_of(settings, {BALANCE: None})
-    known = quality_results.verdicts(settings, {checked_hash(part) for part in parts})
-    unknown = [part for part in parts if checked_hash(part) not in known]
-    if unknown:
+    if unknown := without_verdict(settings, parts):
         log.info("%d days of %d tables have no verdict yet", len(unknown), len({part.table for part in unknown}))
         check(settings, unknown)
-        known = quality_results.verdicts(settings, {checked_hash(part) for part in parts})
-    failed = [one for part in parts for one in known[checked_hash(part)]]
-    if refused := quality_results.not_accepted(settings, [with_reason(one) for one in failed]):
-        raise InputsFailed(refused)
+    if failed := failed_of(settings, parts):
+        raise InputsFailed(failed)
+
+
+def without_verdict(settings: Settings, parts: Sequence[TableDay]) -> list[TableDay]:
+    """Days that were never checked as they stand, by the checks of today."""
+    known = quality_results.verdicts(settings, {checked_hash(part) for part in parts})
+    return [part for part in parts if checked_hash(part) not in known]
+
+
+def failed_of(settings: Settings, parts: Sequence[TableDay]) -> list[Verdict]:
+    """What stops a build that reads these days, by their newest verdicts: failed, and accepted by nobody."""
+    known = quality_results.verdicts(settings, {checked_hash(part) for part in parts})
+    failed = [with_reason(one) for part in parts for one in known.get(checked_hash(part), ())]
+    return quality_results.not_accepted(settings, failed)
 
 
 def parts_of(settings: Settings, versions: Mapping[str, int | None]) -> Iterator[TableDay]:
@@ -100,6 +113,23 @@ def judge(settings: Settings, parts: Iterable[TableDay], *, checked_at: datetime
     with _suites(settings) as suites:
         for name, days in groupby(sorted(parts, key=lambda p: (p.table, str(p.day))), key=lambda part: part.table):
             yield from _judge_table(suites, settings, name, list(days), checked_at)
+
+
+def judge_rows(settings: Settings, name: str, rows: pa.Table, *, checked_at: datetime) -> Report:
+    """One report about rows that are not written yet, in the table's columns; no rows, nothing to find."""
+    checks, run_id = checks_of(name), f"{name}@{checked_at:%Y-%m-%dT%H:%M:%S.%fZ}"
+    if not rows.num_rows:
+        return Report(name, run_id, checked_at, 0, ())
+    with _suites(settings) as suites:
+        suites.connection.execute("CREATE TABLE waiting AS FROM rows")
+        suites.look_at("FROM waiting", checks)
+        held = suites.verdicts(checks, name, days=False)
+        key = contracts.table(name).primary_key
+        bad = {
+            c.name: lake_rules.count_bad(suites.connection, c, key, days=False) for c in checks if not held.get(c.name)
+        }
+    part = TableDay(name, None, ())
+    return Report(name, run_id, checked_at, rows.num_rows, tuple(_result(c, bad.get(c.name), part) for c in checks))
 
 
 @contextmanager

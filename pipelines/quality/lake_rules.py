@@ -5,8 +5,11 @@ Great Expectations gates a day as a whole; this names its rows, day by day, and 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import duckdb
 
 from pipelines import contracts
 from pipelines.io.duckdb_lake import quoted
@@ -14,6 +17,7 @@ from pipelines.privacy.free_text import SIEVE
 from pipelines.privacy.number_finder import find
 from pipelines.quality.checks import Check
 
+log = logging.getLogger(__name__)
 FINDER = "has_personal_number"
 _SAMPLE = 5
 
@@ -77,16 +81,23 @@ def bad_query(check: Check, days: bool) -> str | None:
 
 
 def count_bad(connection: Any, check: Check, key: Sequence[str], *, days: bool) -> dict[Any, Bad]:
-    """By day (None in a table without days) the rows that break a check; coded keys only, no content."""
+    """By day (None in a table without days) the rows that break a check; coded keys only, no content.
+
+    Empty for a check that can't be evaluated: what DuckDB complains about may be a value, so it is not told.
+    """
     query = bad_query(check, days)
     if query is None:
         return {}
     named = ", ".join(f"{_literal(column)}: {quoted(column)}" for column in key)
     day = "received_date" if days else "NULL::DATE"
-    found = connection.execute(
-        f"SELECT day, count(*), min(key, {_SAMPLE}), bit_xor(md5_number_lower(key)) "  # noqa: S608
-        f"FROM (SELECT {day} AS day, to_json({{{named}}})::VARCHAR AS key FROM ({query})) GROUP BY day"
-    ).fetchall()
+    try:
+        found = connection.execute(
+            f"SELECT day, count(*), min(key, {_SAMPLE}), bit_xor(md5_number_lower(key)) "  # noqa: S608
+            f"FROM (SELECT {day} AS day, to_json({{{named}}})::VARCHAR AS key FROM ({query})) GROUP BY day"
+        ).fetchall()
+    except duckdb.Error as error:
+        log.error("check %s can't be evaluated: %s", check.name, type(error).__name__)
+        return {}
     return {day: Bad(count, f"[{', '.join(sample)}]", f"{keys:016x}") for day, count, sample, keys in found}
 
 

@@ -42,7 +42,7 @@ class OneConnection(SqlAlchemyExecutionEngine):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        self.engine.dispose()
+        _let_go(self.engine)
 
 
 class DuckDBDatasource(SQLDatasource):
@@ -102,7 +102,13 @@ def opened(folder: Path) -> Iterator[LakeSuites]:
     finally:
         held.close()
         runner.close()
-        engine.dispose()
+        _let_go(engine)
+
+
+def _let_go(engine: Any) -> None:
+    """Closes it and forgets its queries: they hold types of DuckDB, which complains about them at the process's end."""
+    engine.dispose()
+    engine.clear_compiled_cache()
 
 
 def _is_condition(check: Check) -> bool:

@@ -38,14 +38,28 @@ def test_each_check_becomes_one_expectation_under_its_name(table):
     [
         (GOOD.replace("gold.hot_questions", "gold.other"), "must hold 'table: gold.hot_questions'"),
         (GOOD.replace("severity: warn", "severity: maybe"), "severity is stop or warn"),
-        (GOOD.replace(", because: why", ""), "has name, severity, holds and because"),  # a check without a reason
+        (GOOD.replace(", because: why", ""), "has name, severity and because, and one of"),  # no reason
         (GOOD.replace("name: a", "name: 'row_count_min'"), "share a name"),  # a name of the contract's
+        (
+            GOOD.replace("holds: askers > 0", "holds: askers > 0, no_personal_number: [question]"),
+            "and one of",
+        ),  # two forms
+        (GOOD.replace("holds: askers > 0", "no_personal_number: [phone]"), r"has no column \['phone'\]"),
+        (GOOD.replace("holds: askers > 0", "refers_to: {column: askers}"), "refers_to has column, table, its_column"),
+        (GOOD.replace("askers > 0", "'askers > ${gold.none}'"), r"\$\{gold.none\} is no number"),  # nobody's threshold
+        (GOOD.replace("askers > 0", "'askers > ${gold.version}'"), "is no number"),  # a word
     ],
 )
 def test_an_ill_formed_file_is_refused(tmp_path, text, message):
     (tmp_path / "gold.hot_questions.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ContractError, match=message):
         checks_of("gold.hot_questions", tmp_path)
+
+
+def test_a_threshold_of_a_policy_is_written_once(tmp_path):
+    text = GOOD.replace("askers > 0", "'askers >= ${gold.hot_questions.min_askers}'")
+    (tmp_path / "gold.hot_questions.yaml").write_text(text, encoding="utf-8")
+    assert checks_of("gold.hot_questions", tmp_path)[-1].condition == "askers >= 2"
 
 
 def test_a_kind_nobody_knows_is_an_error_not_a_pass():
