@@ -114,10 +114,7 @@ def accept(
     settings = Settings.load()
     found = quality_results.failed_result(settings, run, name)
     if found is None or found["published"] is not None or not found["bad_rows"]:
-        raise ValueError(
-            f'no failed check {name!r} of rows that stand is noted for run {run!r}. kefulake query "SELECT run_id, '
-            'check_name, bad_rows FROM gold.quality_results WHERE NOT passed AND published IS NULL" lists them'
-        )
+        raise ValueError(f"no failed check {name!r} of rows that stand is noted for run {run!r}; kefulake quality docs")
     about = {"check": name, "table": found["table_name"], "day": str(found["checked_date"]), "rows": found["bad_rows"]}
     try:
         check_accept(role, reason, policy=contracts.policy("roles"))

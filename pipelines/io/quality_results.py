@@ -1,4 +1,4 @@
-"""gold.quality_results and gold.quality_acceptances: what was checked, what was found, what was accepted all the same."""
+"""gold.quality_results and gold.quality_acceptances: what was checked and found, and what was accepted all the same."""
 
 from __future__ import annotations
 

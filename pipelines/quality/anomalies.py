@@ -1,10 +1,10 @@
 """Is a day's figure unusual beside its own past? Plain functions; thresholds from policy ``quality``.
 
 A baseline is fooled in three ways that users of other tools report: the tested value lies inside its own average
-(elementary#1560), a past incident becomes the normal (#980), and what comes by the month is an alarm every month (#2052).
-Here the tested day is never part of its baseline, past anomalies and declared incidents are left out, and a day is unusual
-only where neither its weekday nor its day of the month lets expect the figure. What came on that day of the month at
-least four times is expected, whatever it was called then.
+(elementary#1560), a past incident becomes the normal (#980), what comes by the month is an alarm each month (#2052).
+Here the tested day is never part of its baseline, past anomalies and declared incidents are left out, and a day is
+unusual only where neither its weekday nor its day of the month lets expect the figure. What came on that day of the
+month at least four times is expected, whatever it was called then.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def weekday_levels(past: Mapping[date, float], tested: date, window_days: int) -
 def same_days_of_month(
     past: Mapping[date, float], tested: date, window_days: int, *, usual: Mapping[int, float], scale: str
 ) -> list[float]:
-    """Figures of the tested day's number in earlier months, as they would be on its weekday; last days go with last days.
+    """Figures of the tested day's number in earlier months, as they would be on its weekday; a last day with last days.
 
     >>> days = {date(2026, 1, 31): 30.0, date(2026, 1, 28): 10.0}  # a Saturday and a Wednesday; tested is a Saturday
     >>> same_days_of_month(days, date(2026, 2, 28), 400, usual={5: 5.0, 2: 10.0}, scale="count")

@@ -1,7 +1,7 @@
 """Data Docs: the suites of all tables and their newest results as static pages, drawn by Great Expectations.
 
-The pages come out of gold.quality_results and expectations/, so there is no second store that could say otherwise. They
-hold numbers and coded keys, no value of a row, and ask no other server for anything: no script, one style sheet of ours.
+The pages come out of gold.quality_results and expectations/: no second store could say otherwise. They hold numbers and
+coded keys, no value of a row, and ask no other server for anything: no script, one style sheet of ours.
 """
 
 from __future__ import annotations
@@ -76,8 +76,9 @@ def page(table: str, runs: Sequence[Sequence[Mapping[str, Any]]]) -> str:
         for c in checks_of(table)
     )
     reasons = f"<table><tr><th>check</th><th>severity</th><th>what must hold</th><th>because</th></tr>{because}</table>"
-    return _whole(table, f"<p><a href='index.html'>all tables</a></p><h1>{_text(table)}</h1>{body}<h2>Checks</h2>{reasons}"
-                         f"<details><summary>As Great Expectations words it</summary>{_own(drawn)}</details>")  # fmt: skip
+    own = f"<details><summary>As Great Expectations words it</summary>{_own(drawn)}</details>"
+    title = f"<p><a href='index.html'>all tables</a></p><h1>{_text(table)}</h1>"
+    return _whole(table, f"{title}{body}<h2>Checks</h2>{reasons}{own}")
 
 
 def index(lines: Sequence[tuple[str, Sequence[Sequence[Mapping[str, Any]]]]]) -> str:

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from pipelines.quality.lake_suites import LakeSuites
 
 BALANCE = "gold.data_balance"
+_MOST_LINES = 12
 log = logging.getLogger(__name__)
 
 
 class InputsFailed(GateFailed):
-    """A build would read rows that broke a check of severity ``stop``; nothing was published. The message names them."""
+    """A build would read rows that broke a check of severity ``stop``; nothing was published. It names them."""
 
     def __init__(self, failed: Sequence[Verdict]):
         Exception.__init__(self, explain(failed))
@@ -40,24 +41,28 @@ class InputsFailed(GateFailed):
 
 
 def explain(failed: Sequence[Verdict], first: str = "nothing is published: it would be made of") -> str:
-    """Each failed check of a day in a line, and what can be done about it."""
+    """Each check that failed in a line, however many days broke it, and what can be done about it."""
     lines = [f"{first} rows that broke checks of severity stop:"]
+    by_check: dict[tuple[str, str], list[Verdict]] = {}
     for one in failed:
-        day = "" if one.day is None else f", day {one.day} (UTC)"
-        why = f" ({one.because})" if one.because else ""
-        lines.append(f"  {one.table}{day}: {one.check}: {one.bad_rows} rows, e.g. {one.bad_sample}{why}")
-    lines.append(
-        "Mend the rows (kefulake rejects replay, kefulake erase, or the source sends them again), then run this"
-    )
-    lines.append("again; or take them as they are, which is written into the audit log:")
-    lines += [f"  kefulake quality accept '{one.run_id}' '{one.check}' --reason '...'" for one in failed]
+        by_check.setdefault((one.table, one.check), []).append(one)
+    for (table, check_name), days in list(by_check.items())[:_MOST_LINES]:
+        told, why = days[0], f" ({days[0].because})" if days[0].because else ""
+        day = "" if told.day is None else f", day {told.day} (UTC)"
+        more = f"; and {sum(d.bad_rows for d in days[1:]):,} rows of {len(days) - 1} other days" if days[1:] else ""
+        lines.append(f"  {table}{day}: {check_name}: {told.bad_rows:,} rows, e.g. {told.bad_sample}{why}{more}")
+    if len(by_check) > _MOST_LINES:
+        lines.append(f"  and {len(by_check) - _MOST_LINES} more checks: kefulake quality docs")
+    lines.append("Mend the rows (kefulake rejects replay, kefulake erase, or the source sends them again), then run this")
+    lines.append("again; or take them as they are, day by day, which is written into the audit log:")
+    lines += [f"  kefulake quality accept '{d[0].run_id}' '{d[0].check}' --reason '...'" for d in by_check.values()][:3]
     return "\n".join(lines)
 
 
 def require_sound(settings: Settings, versions: Mapping[str, int | None]) -> None:
     """Nothing where every day of these tables at these versions passed, or what failed was accepted.
 
-    A day without a verdict on its very files, by the checks of today, is checked now: that costs what has changed since.
+    A day without a verdict on its very files, by the checks of today, is checked now: it costs what has changed since.
     The balance is asked as well: a closed hour that lacks messages makes figures of fewer contacts than there were.
 
     Raises:

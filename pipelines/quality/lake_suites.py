@@ -28,7 +28,7 @@ _MEMORY_MB_A_CORE = 512
 
 
 class OneConnection(SqlAlchemyExecutionEngine):
-    """Keeps its connection: Great Expectations reads an answer after it closed the connection, and DuckDB has none then."""
+    """Keeps its connection: Great Expectations reads an answer after closing it, and DuckDB has none then."""
 
     @contextmanager
     def get_connection(self) -> Iterator[Any]:

@@ -18,6 +18,7 @@ from deltalake import write_deltalake
 
 from infra.stack.settings import Settings
 from pipelines import contracts
+from pipelines.privacy.tokens import PREFIXES
 
 START_AT = datetime(2025, 1, 1, tzinfo=UTC)
 _CHANNELS = np.array(["wechat", "app", "web_chat", "phone", "mini_program", "email"])
@@ -101,6 +102,11 @@ def activity(size: Size) -> np.ndarray:
     return weights / weights.sum()
 
 
+def token_of(kind: str) -> pl.Expr:
+    """The person's token of a kind, well formed: the gate in front of gold asks for that."""
+    return pl.concat_str(pl.lit(f"{PREFIXES[kind]}1_"), pl.col("person").cast(pl.String).str.zfill(32))
+
+
 def _as_silver(frame: pl.DataFrame, first: int, rng: np.random.Generator) -> pl.DataFrame:
     customers_turn = pl.col("turn") % 2 == 0
     kind = (
@@ -133,12 +139,13 @@ def _as_silver(frame: pl.DataFrame, first: int, rng: np.random.Generator) -> pl.
         text=pl.format("请问订单 {} 什么时候发货，我已经等了很久", "row"),
         response_time_s=pl.when(~customers_turn).then(pl.col("draw") * 300),
         response_time_corrected_s=pl.when(~customers_turn).then(pl.col("draw") * 300),
+        response_time_verdict=pl.when(~customers_turn).then(pl.lit("normal")),
         score_scale_max=pl.when(kind == "feedback").then(5.0),
         score_corrected=scored,
         outcome=pl.when(~customers_turn & (pl.col("draw") < 0.2)).then(pl.lit("resolved")),
         received_date=occurred.dt.date(),
         **{
-            f"{token}_token": pl.when(pl.col("channel") == channel).then(pl.format(f"{token}-{{}}", "person"))
+            f"{token}_token": pl.when(pl.col("channel") == channel).then(token_of(token))
             for channel, token in _TOKEN.items()
         },
     )
@@ -161,7 +168,7 @@ def links(size: Size) -> pl.DataFrame:
     people = pl.DataFrame({"person": np.arange(size.customers)})
     each = [
         people.select(
-            token=pl.format(f"{token}-{{}}", "person"),
+            token=token_of(token),
             valid_from_at=pl.lit(START_AT - 365 * _DAY).dt.cast_time_unit("us"),
             customer_id=pl.format("c_{}", "person"),
             recorded_at=pl.lit(START_AT - 365 * _DAY).dt.cast_time_unit("us"),
@@ -177,7 +184,7 @@ def _moves(size: Size) -> pl.DataFrame:
     at = size.until_at + _DAY / 2
     return pl.concat(
         moved.select(
-            token=pl.format(f"{token}-{{}}", "person"),
+            token=token_of(token),
             valid_from_at=pl.lit(START_AT - 365 * _DAY).dt.cast_time_unit("us"),
             customer_id=pl.format("c_{}", pl.col("person") - 1),
             recorded_at=pl.lit(at).dt.cast_time_unit("us"),
@@ -210,8 +217,8 @@ def crm_records(size: Size, rng: np.random.Generator) -> pl.DataFrame:
         member_level=pl.when(pl.col("draw") < 0.1).then(pl.lit("gold")).otherwise(pl.lit("standard")),
         consent_marketing=pl.col("draw") < 0.6,
         phone_verified=pl.lit(True),
-        member_token=pl.format("member-{}", "person"),
-        phone_token=pl.format("phone-{}", "person"),
+        member_token=token_of("member"),
+        phone_token=token_of("phone"),
         registered_at=pl.lit(at).dt.cast_time_unit("us"),
     )
     return _at(frame, at)
@@ -252,7 +259,7 @@ def orders(size: Size, first: int, days: int, count: int, rng: np.random.Generat
         amount_minor=(500 + pl.col("draw") * 100_000).cast(pl.Int64),
         refunded_minor=pl.lit(0, pl.Int64),
         order_lines=pl.lit(1, pl.Int32),
-        member_token=pl.format("member-{}", "person"),
+        member_token=token_of("member"),
         received_date=at.dt.date(),
     )
 

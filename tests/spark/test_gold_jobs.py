@@ -48,7 +48,7 @@ def test_silver_is_published_and_a_defect_stops_what_comes_after(spark, lake, tm
     found = _sql(lake, "SELECT customer_id, contacts, channels FROM gold.customer_360 ORDER BY 1")
     assert found == [("c1", 2, 2), ("c2", 1, 1)]
     assert _sql(lake, "SELECT question, askers, questions FROM gold.hot_questions") == [("怎么退货？", 2, 3)]
-    assert _sql(lake, "SELECT count(*) FROM gold.quality_results WHERE NOT passed") == [(0,)]
+    assert _sql(lake, "SELECT count(*) FROM gold.quality_results WHERE NOT passed AND severity = 'stop'") == [(0,)]
     for table in ("gold.customer_360", "gold.hot_questions"):  # what a build says it read is what its contract says
         told = next(spark_delta.notes(lake.table_path(table)))
         assert set(told["sources"]) == set(contracts.table(table).reads)
@@ -80,7 +80,7 @@ def test_silver_is_published_and_a_defect_stops_what_comes_after(spark, lake, tm
         for d in e["outputs"]
     ]
     assert rows == [2, 1]
-    verdict = "SELECT check_name, published, bad_rows FROM gold.quality_results WHERE NOT passed"
+    verdict = "SELECT check_name, published, bad_rows FROM gold.quality_results WHERE NOT passed AND severity = 'stop'"
     assert _sql(lake, verdict) == [("nobody_comes_twice", False, 1)]
 
 
@@ -134,4 +134,4 @@ def test_tags_and_value_come_out_of_crm_and_orders_and_make_no_contact(spark, la
         ("c1", "value_tier", "middle"),  # of two payers: above two of the four cuts
         ("c3", "value_tier", "low"),
     ]
-    assert _sql(lake, "SELECT count(*) FROM gold.quality_results WHERE NOT passed") == [(0,)]
+    assert _sql(lake, "SELECT count(*) FROM gold.quality_results WHERE NOT passed AND severity = 'stop'") == [(0,)]

@@ -29,6 +29,11 @@ DAY = timedelta(days=1)
 PHONE = "ph1_" + "7" * 32
 
 
+def member(person: int) -> str:
+    """The member token of a person of the lake."""
+    return f"mb1_{person:032d}"
+
+
 def publish(spark, settings, as_of_at, *, full: bool = False) -> tuple[pl.DataFrame, bool]:
     """The table as published, and whether the build was an increment."""
     rows, versions = silver_rows(spark, settings)
@@ -45,9 +50,9 @@ def dirt_before(lake) -> None:
     write(lake, "silver.interactions", [
         interaction(1, received_at=at, phone_token=PHONE, customer_id=f"p_{'7' * 24}", identity_status="provisional"),
         interaction(2, received_at=at, customer_id=None, identity_status="anonymous"),
-        interaction(3, received_at=at, member_token="member-3", customer_id="c_3", source_message_id="edited"),
+        interaction(3, received_at=at, member_token=member(3), customer_id="c_3", source_message_id="edited"),
         # Nobody has news of c_5 on the day, but this contact leaves the window of 180 days.
-        interaction(4, received_at=UNTIL - 180 * DAY, member_token="member-5", customer_id="c_5"),
+        interaction(4, received_at=UNTIL - 180 * DAY, member_token=member(5), customer_id="c_5"),
     ])  # fmt: skip
 
 
@@ -55,9 +60,9 @@ def dirt_of_the_day(lake) -> None:
     """Somebody is found, an edit changes whose a message is, a message comes late."""
     at = UNTIL + DAY / 4
     write(lake, "silver.interactions", [
-        interaction(5, received_at=at, occurred_at=UNTIL - 5 * DAY, member_token="member-4", customer_id="c_4",
+        interaction(5, received_at=at, occurred_at=UNTIL - 5 * DAY, member_token=member(4), customer_id="c_4",
                     source_message_id="edited", source_revision=1),
-        interaction(6, received_at=at, occurred_at=UNTIL - 60 * DAY, member_token="member-6", customer_id="c_6"),
+        interaction(6, received_at=at, occurred_at=UNTIL - 60 * DAY, member_token=member(6), customer_id="c_6"),
     ])  # fmt: skip
     write(lake, "silver.identity_links", [
         {"token": PHONE, "token_type": "phone", "stretch": 0, "customer_id": "c_7", "link_rule": "attested",
@@ -174,10 +179,10 @@ def test_where_the_version_before_is_gone_everybody_is_compared_and_nobody_resta
     lake = settings.table_path("silver.interactions").parents[1]
     at = UNTIL - 5 * DAY
     write(lake, "silver.interactions", [
-        interaction(n, received_at=at, member_token=f"member-{n}", customer_id=f"c_{n}") for n in (1, 2)
+        interaction(n, received_at=at, member_token=member(n), customer_id=f"c_{n}") for n in (1, 2)
     ])  # fmt: skip
     publish(spark, settings, UNTIL)
-    late = interaction(3, received_at=UNTIL, occurred_at=at, member_token="member-1", customer_id="c_1")
+    late = interaction(3, received_at=UNTIL, occurred_at=at, member_token=member(1), customer_id="c_1")
     write(lake, "silver.interactions", [late])
 
     def gone(*_):
@@ -196,7 +201,7 @@ def test_a_table_made_anew_has_versions_of_the_same_numbers_and_everybody_is_bui
     settings = Settings.load(home=tmp_path, port_base=26920)
     lake, messages = settings.table_path("silver.interactions").parents[1], settings.table_path("silver.interactions")
     at = UNTIL - 5 * DAY
-    spoke = [interaction(n, received_at=at, member_token=f"member-{n}", customer_id=f"c_{n}") for n in range(4)]
+    spoke = [interaction(n, received_at=at, member_token=member(n), customer_id=f"c_{n}") for n in range(4)]
     for one in spoke[:2]:
         write(lake, "silver.interactions", [one])
     publish(spark, settings, UNTIL)

@@ -1,4 +1,4 @@
-"""A planted defect for every check of every table of the lake: contract checks by their kind, business checks by hand."""
+"""A planted defect for every check of every table of the lake: contract checks by kind, business checks by hand."""
 
 from __future__ import annotations
 

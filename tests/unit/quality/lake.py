@@ -29,6 +29,7 @@ _SAID = _KEPT | {
     "response_time_s": 5.0, "response_time_corrected_s": 5.0, "response_time_verdict": "normal",
     "score": 4.0, "score_scale_max": 5.0, "score_corrected": 4.0, "score_verdict": "normal",
 }  # fmt: skip
+_BYTES = {"payload_bytes": 2, "payload_encrypted": "x"}
 _BUILT = {"run_id": "gold.customer_360@x", "check_name": "channels_add_up", "table_name": "gold.customer_360"}
 
 SOUND: dict[str, dict[str, Any]] = {
@@ -56,7 +57,7 @@ SOUND: dict[str, dict[str, Any]] = {
         "question": "怎么退货？", "askers": 2, "questions": 3, "phrasings": 1, "period_askers": 2,
         "period_questions": 4, "period_outliers": 1,
     },
-    "gold.quality_acceptances": _BUILT | {"bad_rows": 1, "actor": "li", "reason": "source confirmed it", "accepted_at": AT},
+    "gold.quality_acceptances": _BUILT | {"bad_rows": 1, "actor": "li", "reason": "the shop knows", "accepted_at": AT},
     "gold.quality_metrics": {
         "table_name": "silver.orders", "channel": "orders", "metric_date": DAY, "metric": "rows", "metric_value": 5.0,
         "expected_value": 5.0, "deviation": 0.0, "anomaly": False, "sample_count": 8, "computed_at": AT,
@@ -67,16 +68,19 @@ SOUND: dict[str, dict[str, Any]] = {
     },
     "gold.restatements": {
         "table_name": "gold.customer_360", "restated_run_id": "r", "row_key": "{}", "column_name": "contacts",
-        "old_value": "1", "new_value": "2", "restatement_reason": "identity,late_rows", "as_of_at": AT, "restated_at": AT,
+        "old_value": "1", "new_value": "2", "restatement_reason": "identity,late_rows", "as_of_at": AT,
+        "restated_at": AT,
     },
     "identity.vault": {"token": token("ph", 1)},
     "privacy.erasure_results": {"erasure_id": "e1", "table_name": "silver.orders", "erased_at": AT, "rows_removed": 1},
     "quarantine.duplicates": _COORDINATES | {
         "rule": "event.seen", "duplicate_of_topic": "raw.app", "duplicate_of_partition": 0, "duplicate_of_offset": 99,
     },
-    "quarantine.rejects": _COORDINATES | {"rule": "text.blank", "payload_bytes": 2, "payload_encrypted": "x", "reason": "blank"},
-    "quarantine.replays": {"first_topic": "raw.app", "first_partition": 0, "first_offset": 1, "attempt": 1, "replayed_at": AT},
-    "review.queue": _COORDINATES | {"rule": "text.unclear", "payload_bytes": 2, "payload_encrypted": "x", "text": "真行"},
+    "quarantine.rejects": _COORDINATES | _BYTES | {"rule": "text.blank", "reason": "blank"},
+    "quarantine.replays": {
+        "first_topic": "raw.app", "first_partition": 0, "first_offset": 1, "attempt": 1, "replayed_at": AT,
+    },
+    "review.queue": _COORDINATES | _BYTES | {"rule": "text.unclear", "text": "真行"},
     "silver.customers": _KEPT | {
         "raw_topic": "raw.crm", "channel": "crm", "record_key": "crm/0a", "crm_status": "active", "updated_at": AT,
         "registered_at": AT - timedelta(days=9), "phone_verified": True, "region": "上海", "birth_year": 1990,
@@ -96,8 +100,9 @@ SOUND: dict[str, dict[str, Any]] = {
         "raw_topic": "raw.orders", "channel": "orders", "order_id": "o1", "order_status": "paid", "ordered_at": AT,
         "paid_at": AT, "updated_at": AT, "currency": "CNY", "amount_minor": 500, "refunded_minor": 0,
     },
-    "silver.ticket_events": _SAID | {"raw_topic": "raw.ticket_system", "channel": "ticket_system", "kind": "ticket_event",
-                                     "ticket_id": "t1"},
+    "silver.ticket_events": _SAID | {
+        "raw_topic": "raw.ticket_system", "channel": "ticket_system", "kind": "ticket_event", "ticket_id": "t1",
+    },
 }  # fmt: skip
 
 

@@ -102,7 +102,8 @@ def test_a_check_that_cannot_be_evaluated_does_not_pass(home, tmp_path, monkeypa
     folder = tmp_path / "expectations"
     folder.mkdir()
     (folder / f"{ORDERS}.yaml").write_text(
-        f"table: {ORDERS}\nchecks:\n  - {{name: nonsense, severity: stop, holds: CAST(order_id AS INT) > 0, because: x}}\n"
+        f"table: {ORDERS}\nchecks:\n  - {{name: nonsense, severity: stop, holds: CAST(order_id AS INT) > 0, "
+        "because: x}\n"
     )
     monkeypatch.setenv("KEFULAKE_EXPECTATIONS", str(folder))
     with pytest.raises(InputsFailed, match="nonsense"):

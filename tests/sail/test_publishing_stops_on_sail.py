@@ -1,0 +1,1 @@
+from tests.spark.test_publishing_stops import *  # noqa: F403
