@@ -53,7 +53,7 @@ def explain(failed: Sequence[Verdict], first: str = "nothing is published: it wo
         lines.append(f"  {table}{day}: {check_name}: {told.bad_rows:,} rows, e.g. {told.bad_sample}{why}{more}")
     if len(by_check) > _MOST_LINES:
         lines.append(f"  and {len(by_check) - _MOST_LINES} more checks: kefulake quality docs")
-    lines.append("Mend the rows (kefulake rejects replay, kefulake erase, or the source sends them again), then run this")
+    lines.append("Mend the rows (kefulake rejects replay, kefulake erase, or the source sends them again), then run it")
     lines.append("again; or take them as they are, day by day, which is written into the audit log:")
     lines += [f"  kefulake quality accept '{d[0].run_id}' '{d[0].check}' --reason '...'" for d in by_check.values()][:3]
     return "\n".join(lines)

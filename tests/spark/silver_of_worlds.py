@@ -48,7 +48,8 @@ class Silver:
             for m in range(n % 3 + 1):
                 self.add("silver.interactions", world, tokens, 60 * n + 7 * m, channel="app", text=TEXTS[(n + m) % 3],
                          session_id=None if n % 2 else f"s{world}-{n}", source_message_id=f"m{world}-{n}-{m}",
-                         response_time_corrected_s=float(m), response_time_verdict="normal", outcome="solved" if m else None)  # fmt: skip
+                         response_time_corrected_s=float(m), response_time_verdict="normal",
+                         outcome="solved" if m else None)  # fmt: skip
             self.add("silver.feedback", world, tokens, 60 * n + 30, channel="app", kind="feedback",
                      score_corrected=float(n % 5 + 1), score_scale_max=5.0)  # fmt: skip
         for n, spelt in enumerate(sorted({t.rstrip("?") for _, tokens in plan.records for t in tokens})):
