@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: upkeep-report help setup demo demo-daily up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean regions-proof store-import-report connectors-report quality-report
+.PHONY: upkeep-report help setup demo demo-daily up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean regions-proof store-import-report connectors-report quality-report restore-drill
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ hostile: setup  ## hostile input through the running job: hostile.json
 
 kill-test: setup  ## a million events under kill -9 of every part: kill_test.json
 	@$(BIN)/python -m tests.bench.kill_test $(ARGS)
+
+restore-drill: setup  ## everything killed under load, the home lost, restored elsewhere, three times: restore_drill.json
+	@$(BIN)/python -m tests.bench.restore_drill $(ARGS)
 
 bench: setup  ## throughput, latency and memory, beside Spark and a bare loop: bench.json
 	@$(BIN)/python -m tests.bench.bench $(ARGS)

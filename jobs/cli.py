@@ -49,6 +49,8 @@ COMMANDS: dict[str, Mounted] = {
     "maintain": Mounted("jobs.ops.maintain", "The daily upkeep of all tables of the lake: compact, vacuum, retention."),
     "lineage": Mounted("jobs.ops.lineage", "Where a table comes from and goes to, with the job of each step."),
     "quality": Mounted("jobs.ops.quality", "Check what stands in the tables; accept what failed; Data Docs."),
+    "backup": Mounted("jobs.ops.backup", "Backups: recovery key, full check, retention, drill, status."),
+    "restore": Mounted("jobs.ops.restore", "Make of an empty home what the backup held at a time, and start it."),
     "audit": Mounted("jobs.ops.audit", "Who looked at what; prove that nobody changed it."),
 }
 

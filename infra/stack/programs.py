@@ -180,6 +180,7 @@ PROGRAMS: tuple[Program, ...] = (
         health=lambda s: health.http(f"{s.lookup_url}/healthz"),
     ),
     service("balance", "jobs.services.balance", niceness=WATCHERS),
+    service("backup-shipper", "jobs.services.backup_shipper", niceness=WRITERS),
     service(
         "metrics",
         "jobs.services.metrics",

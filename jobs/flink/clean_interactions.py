@@ -15,6 +15,7 @@ from jobs.flink.cleaning_function import clean_message
 from jobs.flink.cleaning_sql import CLEAN_FUNCTION, FEEDBACK_VIEW, JUDGED_VIEW, ORDERED_VIEW, insert_outputs
 from pipelines import contracts
 from pipelines.cleaning.rehearsal import rehearse
+from pipelines.cleaning.remembered import SEEN
 from pipelines.io.flink_kafka import outputs_ddl, raw_events_ddl
 
 JOB_NAME = "clean_interactions"
@@ -60,7 +61,7 @@ def table_environment(args: argparse.Namespace) -> TableEnvironment:
 
 def build(environment: TableEnvironment, args: argparse.Namespace) -> str:
     """Registers source, sink, function and views; returns the one INSERT of the job."""
-    raw = sorted(name for name, topic in contracts.topics().items() if topic.format == "raw")
+    raw = sorted([SEEN, *(name for name, topic in contracts.topics().items() if topic.format == "raw")])
     outputs = sorted(n for n, topic in contracts.topics().items() if JOB_NAME in topic.producers)
     environment.create_temporary_system_function(
         CLEAN_FUNCTION, clean_message(args.bootstrap, args.keys_file, args.schemas, args.region)

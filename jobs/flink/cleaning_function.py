@@ -89,6 +89,7 @@ class CleanMessage(ScalarFunction):
         """Judge one batch; the clock is read here and nowhere below."""
         import pandas as pd
 
+        from pipelines.cleaning import remembered
         from pipelines.cleaning.batch import RawBatch
         from pipelines.cleaning.process import clean_columns
 
@@ -108,7 +109,8 @@ class CleanMessage(ScalarFunction):
             [_attempt(value) for value in attempt.tolist()],
             first_ref.tolist(),
         )
-        judged = clean_columns(batch, self._context, time.time_ns() // 1000)
+        now_us = time.time_ns() // 1000
+        judged = remembered.judged(batch, lambda fresh: clean_columns(fresh, self._context, now_us))
         # Objects: Flink's Arrow encoder takes NULL from None, and whole numbers with a NULL among them would be floats.
         return pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in judged.items()})
 

@@ -153,6 +153,27 @@ def judge(
         time.sleep(min(LONGEST_S, max(LOOK_EVERY_S, left / MOST_PER_S)))
 
 
+def judged(settings: Settings, topic: str, limit_s: float = 1800) -> None:
+    """Waits until the job has read a topic of its own to the end, and a checkpoint holds what it learned from it.
+
+    Raises FlushFailed; OSError when the job manager is away, KafkaException when the broker is.
+    """
+    from pipelines.io.committed_log import CommittedLog
+
+    reader, began = CommittedLog(settings.bootstrap, [topic]), time.monotonic()
+    ends = {str(source): high for source in reader.sources() if (high := reader.bounds(source)[1])}
+    while ends:
+        job_id = _running_job(settings)
+        if not behind(read_up_to(settings, job_id, [topic]).next_offset, ends):
+            if not (trouble := _checkpoint(settings, job_id)):
+                return
+            if time.monotonic() - began > limit_s:
+                raise FlushFailed(f"{topic} is read, but no checkpoint came{trouble}")
+        if time.monotonic() - began > limit_s:
+            raise FlushFailed(f"after {limit_s:.0f} s the job has not read {topic} to its end; see kefulake status")
+        time.sleep(LOOK_EVERY_S)
+
+
 def _further(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
     """The larger position of each partition."""
     return {place: max(some.get(place, 0), others.get(place, 0)) for place in {*some, *others}}

@@ -52,10 +52,10 @@ def test_no_example_folder_without_a_topic():
 
 
 def test_every_topic_is_used():
-    """A topic feeds a table, or a declared consumer of ours reads it: the job, or tiering its erasures."""
+    """A topic feeds a table, or a declared consumer of ours reads it: the job, tiering its erasures, a restore."""
     feeding = {topic for table in contracts.tables().values() for topic in table.topics}
     unfed = set(contracts.topics()) - feeding
-    assert unfed == {"policy.baselines", "identity.map", "privacy.erasures"}
+    assert unfed == {"policy.baselines", "identity.map", "privacy.erasures", "restore.seen", "restore.seeded"}
 
 
 def test_every_channel_has_its_topic_and_its_word():

@@ -1,0 +1,249 @@
+"""What a backup folder says of itself: an append-only, chained list of its files, and the rounds they were sealed by.
+
+A generation is a file of lines, one JSON object each; the first lines of a generation repeat what there is, so each
+can be read alone. Every line carries the hash of the line before it and itself (`chain`), so a changed, missing or
+moved line is found and named; `head.json` holds the last chain, so a cut-off end is found as well. A ``round`` line
+seals what stands before it: a restore goes to a round, never between two.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.stack.files import write_json
+
+FOLDER, HEAD, LOCK = "manifest", "head.json", "backup.lock"
+FILE, GONE, FORGOT, ROUND = "file", "gone", "forgot", "round"
+_START = "0" * 64
+
+
+class ManifestDamaged(RuntimeError):
+    """A line of the manifest is not what was written; the message names file and line, `before` is what is sound."""
+
+    def __init__(self, message: str, before: State):
+        super().__init__(message)
+        self.before = before
+
+
+class BackupBusy(RuntimeError):
+    """Another round, full backup or erasure works in the folder; the message says so."""
+
+
+@dataclass
+class State:
+    """What the backup held at a round.
+
+    files: path → line (``bytes``, ``sha256`` and what the writer added). tables: name → Delta version. ends: raw
+    partition (``raw.app/0``) → next offset that is in the backup. forgot: table → version its history begins with.
+    """
+
+    generation: int = 0
+    lines: int = 0
+    chain: str = _START
+    rounds: int = 0
+    at: float = 0.0
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tables: dict[str, int] = field(default_factory=dict)
+    ends: dict[str, int] = field(default_factory=dict)
+    forgot: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def apply(self, line: Mapping[str, Any]) -> None:
+        """Take one line in."""
+        kind = line["kind"]
+        if kind == FILE:
+            self.files[line["path"]] = dict(line)
+        elif kind == GONE:
+            self.files.pop(line["path"], None)
+        elif kind == FORGOT:
+            self.forgot[line["table"]] = line["version"]
+        elif kind == ROUND:
+            self.rounds, self.at = line["round"], line["at"]
+            self.tables |= line["tables"]
+            self.ends |= line["ends"]
+            self.facts = line["facts"]
+
+    def of(self, what: str) -> dict[str, dict[str, Any]]:
+        """The files of one sort."""
+        return {path: line for path, line in self.files.items() if line["what"] == what}
+
+
+def _linked(chain: str, body: Mapping[str, Any]) -> str:
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(f"{chain}{text}".encode()).hexdigest()
+
+
+def generations(folder: Path) -> list[int]:
+    """Numbers of the generations that lie there, oldest first."""
+    return sorted(int(path.stem) for path in (folder / FOLDER).glob("*.jsonl"))
+
+
+def file_of(folder: Path, generation: int) -> Path:
+    """Where a generation's lines stand."""
+    return folder / FOLDER / f"{generation:08}.jsonl"
+
+
+def walk(folder: Path, generation: int) -> Iterator[tuple[State, dict[str, Any]]]:
+    """The state after each line, and the line; the same state object each time.
+
+    Raises ManifestDamaged. A last line without its line break is a writer's that was killed: it is passed over.
+    """
+    path, state = file_of(folder, generation), State(generation)
+    sound = State(generation)
+    with path.open("rb") as lines:
+        for number, raw in enumerate(lines, start=1):
+            if not raw.endswith(b"\n"):
+                break
+            try:
+                told = json.loads(raw)
+                chain = told.pop("chain")
+                if chain != _linked(state.chain, told):
+                    raise ValueError("chain")
+            except (ValueError, KeyError, AttributeError) as error:
+                raise ManifestDamaged(
+                    f"{path}, line {number}: not what was written there (its chain does not fit)", sound
+                ) from error
+            state.apply(told)
+            state.chain, state.lines = chain, number
+            if told["kind"] == ROUND:
+                sound = copied(state)
+            yield state, told
+
+
+def copied(state: State) -> State:
+    """A state of its own: `walk` goes on changing the one it gives."""
+    return State(state.generation, state.lines, state.chain, state.rounds, state.at, dict(state.files),
+                 dict(state.tables), dict(state.ends), dict(state.forgot), dict(state.facts))  # fmt: skip
+
+
+def read(folder: Path, *, until: float | None = None) -> State:
+    """The state at the last round not later than `until` (epoch seconds; None: the last there is).
+
+    Raises ManifestDamaged, FileNotFoundError where no round is that old.
+    """
+    for generation in reversed(generations(folder)):
+        found = _at(folder, generation, until)
+        if found is not None:
+            if until is None:
+                _require_whole(folder, found)
+            return found
+    raise FileNotFoundError(f"{folder} holds no round" + (" so old" if until else "") + "; kefulake backup status")
+
+
+def _at(folder: Path, generation: int, until: float | None) -> State | None:
+    found = None
+    for state, line in walk(folder, generation):
+        if line["kind"] == ROUND:
+            if until is not None and line["at"] > until:
+                break
+            found = copied(state)
+    return found
+
+
+def _require_whole(folder: Path, state: State) -> None:
+    head = folder / HEAD
+    told = json.loads(head.read_text(encoding="utf-8")) if head.exists() else None
+    if told and told["generation"] == state.generation and told["lines"] > state.lines:
+        raise ManifestDamaged(
+            f"{file_of(folder, state.generation)}: ends with line {state.lines}, and line {told['lines']} was written: "
+            "its end is cut off", state
+        )  # fmt: skip
+
+
+def forgotten_later(folder: Path, state: State) -> dict[str, int]:
+    """Tables whose history an erasure took after `state`: name → the version that it begins with now."""
+    last = read(folder)
+    return {name: version for name, version in last.forgot.items() if state.forgot.get(name) != version}
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """One writer of the folder at a time. Raises BackupBusy where `wait` is false and somebody works."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            raise BackupBusy(f"another command works in {folder}; try again when it has ended") from error
+        yield
+
+
+class Writer:
+    """Appends lines; the caller holds `locked`. Lines count from the `sealed` round on, and only then."""
+
+    def __init__(self, folder: Path, state: State | None):
+        self.folder, self.state = folder, state or State()
+        self._pending: list[str] = []
+        if self.state.generation == 0:
+            self.begin_generation()
+
+    @classmethod
+    def open(cls, folder: Path) -> Writer:
+        """At the end of what there is; what a killed writer left after its last round is cut off."""
+        state = read(folder) if generations(folder) else None
+        if state is not None:
+            with file_of(folder, state.generation).open("rb+") as file:
+                for _ in range(state.lines):
+                    file.readline()
+                file.truncate()
+        return cls(folder, state)
+
+    def is_stale(self) -> bool:
+        """True where another writer sealed a round since."""
+        head = self.folder / HEAD
+        if not head.exists():
+            return self.state.rounds > 0
+        told = json.loads(head.read_text(encoding="utf-8"))
+        return (told["generation"], told["lines"]) != (self.state.generation, self.state.lines)
+
+    def begin_generation(self) -> None:
+        """A new file of lines that repeats what there is."""
+        before = self.state
+        self._pending = []
+        self.state = State(before.generation + 1, rounds=before.rounds)
+        for line in before.files.values():
+            self.note(line)
+        for table, version in before.forgot.items():
+            self.note({"kind": FORGOT, "table": table, "version": version})
+        self.state.tables, self.state.ends = {}, {}
+        self._repeated = (before.tables, before.ends)
+
+    def note(self, line: Mapping[str, Any]) -> None:
+        """One more line, on disk with the round that seals it."""
+        body = dict(line)
+        chain = _linked(self.state.chain, body)
+        self.state.apply(body)
+        self.state.chain, self.state.lines = chain, self.state.lines + 1
+        self._pending.append(json.dumps(body | {"chain": chain}, sort_keys=True, ensure_ascii=False))
+
+    def seal(self, *, at: float, tables: Mapping[str, int], ends: Mapping[str, int], facts: Mapping[str, Any]) -> State:
+        """End the round: its lines, then the head, each on disk before it counts."""
+        old_tables, old_ends = getattr(self, "_repeated", (self.state.tables, self.state.ends))
+        self._repeated = ({}, {})
+        merged_tables, merged_ends = {**old_tables, **self.state.tables, **tables}, {
+            **old_ends, **self.state.ends, **ends}  # fmt: skip
+        self.note(
+            {
+                "kind": ROUND, "round": self.state.rounds + 1, "at": at, "facts": dict(facts),
+                "tables": {n: v for n, v in merged_tables.items() if self.state.tables.get(n) != v},
+                "ends": {n: v for n, v in merged_ends.items() if self.state.ends.get(n) != v},
+            }
+        )  # fmt: skip
+        path = file_of(self.folder, self.state.generation)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in self._pending))
+            file.flush()
+            os.fsync(file.fileno())
+        self._pending = []
+        head = {"generation": self.state.generation, "lines": self.state.lines, "chain": self.state.chain, "at": at}
+        write_json(self.folder / HEAD, head)
+        return self.state

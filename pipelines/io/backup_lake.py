@@ -1,0 +1,123 @@
+"""Delta tables into a backup folder and out of it: files first, then the log entries that name them.
+
+In the backup a table is a folder like in the lake, so every version that was shipped can be opened there as a Delta
+table. Data files are never changed once written, so each is copied once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable
+
+from pipelines.backup import store
+from pipelines.backup.manifest import FILE, FORGOT, GONE, State, Writer
+from pipelines.io.delta_upkeep import files_of
+
+DATA, LOG = "data", "log"
+_LOG_FOLDER = "_delta_log"
+
+
+@dataclass
+class Shipped:
+    """What a round brought: files, their bytes, and the version of each table that changed."""
+
+    files: int = 0
+    bytes: int = 0
+    tables: dict[str, int] = field(default_factory=dict)
+
+
+def folder_of(name: str) -> str:
+    """A table's folder below the backup, as below the home.
+
+    >>> folder_of("silver.orders")
+    'lake/silver/orders'
+    """
+    return "lake/" + "/".join(name.split(".", 1))
+
+
+def ship_table(writer: Writer, name: str, path: Path, shipped: Shipped) -> int:
+    """Copy what the table's newest version needs and the backup lacks; that version.
+
+    Raises FileNotFoundError when an erasure took a file meanwhile: the next round sees the version after it.
+    """
+    table = DeltaTable(path)
+    version, have = table.version(), writer.state.files
+    if writer.state.tables.get(name) == version:
+        return version
+    base = folder_of(name)
+    for file in files_of(table):
+        if f"{base}/{file.path}" not in have:
+            _copy(writer, path / file.path, f"{base}/{file.path}", {"what": DATA, "table": name}, shipped)
+    for entry in sorted((path / _LOG_FOLDER).iterdir()):
+        number = entry.name.partition(".")[0]
+        whole = entry.suffix == ".json" or entry.name.endswith(".checkpoint.parquet")
+        if number.isdigit() and int(number) <= version and whole and f"{base}/{_LOG_FOLDER}/{entry.name}" not in have:
+            where = f"{base}/{_LOG_FOLDER}/{entry.name}"
+            _copy(writer, entry, where, {"what": LOG, "table": name, "version": int(number)}, shipped)
+    shipped.tables[name] = version
+    return version
+
+
+def _copy(writer: Writer, source: Path, path: str, facts: dict[str, Any], shipped: Shipped) -> None:
+    made = store.copy_in(source, writer.folder, path)
+    writer.note({"kind": FILE, **made, **facts, "at": round(time.time(), 3)})
+    shipped.files, shipped.bytes = shipped.files + 1, shipped.bytes + made["bytes"]
+
+
+def lines_of(state: State, folder: Path, name: str, version: int) -> list[dict[str, Any]]:
+    """The lines of the files that a version of a table needs: its log up to there, and its data.
+
+    Raises store.BackupDamaged when the log in the backup is damaged (it has to be read to know which data it names).
+    """
+    base = folder_of(name)
+    logged = [line for line in state.of(LOG).values() if line["table"] == name and line["version"] <= version]
+    if found := store.damages(folder, logged):
+        raise store.BackupDamaged("; ".join(map(str, found)))
+    table = DeltaTable(folder / base, version=version)
+    data = [f"{base}/{file.path}" for file in files_of(table)]
+    missing = [path for path in data if path not in state.files]
+    if missing:
+        raise store.BackupDamaged("; ".join(f"{path}: in no line of the manifest" for path in missing))
+    return [*logged, *(state.files[path] for path in data)]
+
+
+def forget_history(writer: Writer, name: str, version: int) -> int:
+    """Take out of the backup what only versions before `version` show; files deleted. Deleted at once, noted after.
+
+    What an erasure does in the lake: the checkpoint of the version stands for all before it.
+    """
+    base, state = folder_of(name), writer.state
+    used = {f"{base}/{file.path}" for file in files_of(DeltaTable(writer.folder / base, version=version))}
+    gone = [line["path"] for line in state.of(DATA).values() if line["table"] == name and line["path"] not in used]
+    # Newest log entries go last, so that a reader in between finds no gap to start from.
+    old = [line for line in state.of(LOG).values() if line["table"] == name and line["version"] < version]
+    gone += [line["path"] for line in sorted(old, key=lambda line: line["version"])]
+    drop(writer, gone)
+    left = [file for file in (writer.folder / base).rglob("*") if file.is_file()]
+    for file in left:  # leavings of killed rounds are in no line
+        if str(file.relative_to(writer.folder)) not in writer.state.files:
+            file.unlink(missing_ok=True)
+    writer.note({"kind": FORGOT, "table": name, "version": version})
+    return len(gone)
+
+
+def drop(writer: Writer, paths: Iterable[str]) -> None:
+    """Delete files of the backup and say so."""
+    for path in list(paths):
+        (writer.folder / path).unlink(missing_ok=True)
+        writer.note({"kind": GONE, "path": path})
+
+
+def bring_back(folder: Path, lines: Iterable[dict[str, Any]], home: Path, tell: Any = lambda path: None) -> int:
+    """Copy files of the backup into a home, each checked by its hash; bytes. Raises store.BackupDamaged."""
+    total = 0
+    for line in lines:
+        store.copy_out(folder, line, home / line["path"])
+        total += line["bytes"]
+        tell(line)
+    return total

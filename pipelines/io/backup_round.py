@@ -1,0 +1,201 @@
+"""One round of the shipper: everything new into the backup folder, sealed as one state that a restore can go to.
+
+What is made of other tables goes before what it was made of, and the raw messages go last: so a message that stands
+in an output of the round stands in the round's bronze or tail as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import KafkaException
+from deltalake import DeltaTable
+from sqlalchemy.exc import DBAPIError
+
+from infra.stack.files import write_atomic
+from infra.stack.settings import Settings
+from pipelines import contracts
+from pipelines.backup import store
+from pipelines.backup.manifest import FILE, Writer, locked
+from pipelines.backup.places import FOLDER, backup_folder
+from pipelines.backup.recovery_key import RecoveryKeyError
+from pipelines.backup.sealed_files import seal_bytes
+from pipelines.io import backup_identity, backup_topics, lake_tables
+from pipelines.io.backup_keys import ship_keys
+from pipelines.io.backup_lake import Shipped, drop, ship_table
+from pipelines.io.committed_log import LogRefused, Source, TopicChanged
+from pipelines.io.compacted_tail import TailError
+from pipelines.io.mariadb import connect
+from pipelines.privacy.keys import MasterKey
+from pipelines.tables.data_balance import BRONZE
+
+log = logging.getLogger(__name__)
+
+IDENTITY, AIRFLOW = "identity", "airflow"
+_ORDER = {"gold": 0, "bronze": 2}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a round did. began_at: all acknowledged before it is in the backup (epoch seconds), unless `behind`."""
+
+    round: int
+    began_at: float
+    took_s: float
+    files: int
+    bytes: int
+    tail_records: int
+    behind: bool
+    troubles: list[str]
+
+
+class AnothersBackup(RuntimeError):
+    """The folder holds the backup of another home; the message says what to do."""
+
+
+def home_id(settings: Settings) -> str:
+    """Names this home, and no restored copy of it: a backup goes on only with the home it was begun with."""
+    path = settings.home / "home_id"
+    if not path.exists():
+        write_atomic(path, uuid.uuid4().hex)
+    return path.read_text(encoding="utf-8").strip()
+
+
+class Shipper:
+    """Rounds of one home; keeps its place in the raw topics from one to the next."""
+
+    def __init__(self, settings: Settings, policy: Mapping[str, Any], key: MasterKey):
+        self._settings, self._policy, self._key = settings, policy, key
+        self.folder = backup_folder(settings)
+        self._tail = backup_topics.RawTail(settings.bootstrap, contracts.table(BRONZE).topics, key)
+        self._identity_seen, self._identity_rests_until, self._airflow_seen = "", 0.0, 0.0
+        self._writer: Writer | None = None
+        self._home = home_id(settings)
+
+    def round(self) -> Told:
+        """Ship what is new. Raises what Kafka, Delta and the disk raise; nothing then counts, and the next goes on."""
+        with locked(self.folder):
+            try:
+                return self._round()
+            except BaseException:
+                self._writer = None
+                self._tail.forget()
+                raise
+
+    def _round(self) -> Told:
+        began_at, began = time.time(), time.monotonic()
+        writer, troubles = self._opened(), []
+        number = writer.state.rounds + 1
+        self._key.refresh()
+        try:
+            ship_keys(self._settings)
+        except RecoveryKeyError as error:
+            troubles.append(str(error))
+        shipped = Shipped()
+        troubles += self._identity(writer, number)
+        self._airflow(writer, number)
+        for topic in self._policy["compacted_topics"]:
+            try:
+                backup_topics.ship_compacted(writer, self._settings.bootstrap, topic, self._key, number)
+            except (TailError, KafkaException) as error:
+                troubles.append(f"topic {topic}: {error}")
+        there = lake_tables.present(self._settings.lake)
+        for name in sorted(there, key=lambda name: (_ORDER.get(name.partition(".")[0], 1), name)):
+            try:
+                ship_table(writer, name, there[name], shipped)
+            except FileNotFoundError as error:
+                troubles.append(f"{name}: {error.filename} went meanwhile; the next round takes it")
+        tail, behind = backup_topics.Tail({}, 0, 0), True
+        try:
+            tail = self._tail.ship(writer, self._covered, wait_s=self._policy["tail_wait_s"], round_=number)
+            behind = not self._tail.at_end
+        except (KafkaException, LogRefused, TopicChanged) as error:
+            self._tail.forget()
+            troubles.append(f"raw topics: {error}")
+        facts = {"began_at": began_at, "behind": behind, "newest_ms": tail.newest_ms, "home": self._home}
+        state = writer.seal(at=time.time(), tables=shipped.tables, ends=tail.ends, facts=facts)
+        took = time.monotonic() - began
+        return Told(state.rounds, began_at, took, shipped.files, shipped.bytes, tail.records, behind, troubles)
+
+    def _opened(self) -> Writer:
+        """The writer as it was left, or anew where another command wrote in between."""
+        if self._writer is None or self._writer.is_stale():
+            writer = Writer.open(self.folder)
+            if writer.state.facts.get("home", self._home) != self._home:
+                raise AnothersBackup(
+                    f"{self.folder} is the backup of another home (or of this one before a restore), and stays as it "
+                    f"is: name another folder by {FOLDER}"
+                )
+            self._writer = writer
+        return self._writer
+
+    def _covered(self, sources: list[Source]) -> dict[Source, int]:
+        """Next offset of each source that bronze as shipped in this round holds."""
+        version = self._opened().state.tables.get(BRONZE)
+        path = self._settings.table_path(BRONZE)
+        if not (path / "_delta_log").exists():
+            return dict.fromkeys(sources, 0)
+        table = DeltaTable(path, version=self._shipped_version(version))
+        return {source: table.transaction_version(source.application) or 0 for source in sources}
+
+    def _shipped_version(self, version: int | None) -> int | None:
+        """The version of bronze that this round has shipped, whatever was committed since."""
+        logged = [
+            line["version"] for line in self._opened().state.of("log").values()
+            if line["table"] == BRONZE and line["path"].endswith(".json")
+        ]  # fmt: skip
+        return max(logged, default=version)
+
+    def _identity(self, writer: Writer, number: int) -> list[str]:
+        if time.monotonic() < self._identity_rests_until:
+            return []
+        began = time.monotonic()
+        try:
+            engine = connect(self._settings.database_url)
+            try:
+                if (seen := backup_identity.changed_at(engine)) == self._identity_seen:
+                    return []
+                content = backup_identity.dump(engine)
+            finally:
+                engine.dispose()
+        except (DBAPIError, FileNotFoundError) as error:
+            return [f"identity state: {getattr(error, 'orig', error)}"]
+        path = f"{IDENTITY}/{number:08}.sealed"
+        old = list(writer.state.of(IDENTITY))
+        writer.note({"kind": FILE, "what": IDENTITY, "at": time.time(),
+                     **store.write_in(writer.folder, path, seal_bytes(content, self._key, path))})  # fmt: skip
+        self._superseded(writer, old)
+        self._identity_seen = seen
+        rest_s = self._policy["identity_rest_factor"] * (time.monotonic() - began)
+        self._identity_rests_until = time.monotonic() + rest_s
+        return []
+
+    def _airflow(self, writer: Writer, number: int) -> None:
+        """Its metadata database, by SQLite's own online copy."""
+        database = self._settings.home / "airflow" / "airflow.db"
+        if not database.exists():
+            return
+        written = [p.stat().st_mtime for p in (database, database.with_name("airflow.db-wal")) if p.exists()]
+        if max(written) == self._airflow_seen:
+            return
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            copy = Path(scratch) / "airflow.db"
+            with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as source, sqlite3.connect(copy) as target:
+                source.backup(target)
+            path = f"{AIRFLOW}/{number:08}.db"
+            old = list(writer.state.of(AIRFLOW))
+            writer.note({"kind": FILE, "what": AIRFLOW, "at": time.time(), **store.copy_in(copy, writer.folder, path)})
+        self._superseded(writer, old)
+        self._airflow_seen = max(written)
+
+    def _superseded(self, writer: Writer, paths: list[str]) -> None:
+        """Whole copies that a newer one replaces: the newest few stay for a restore to a moment before."""
+        drop(writer, sorted(paths)[: -self._policy["keep"]["whole_copies"]])

@@ -1,0 +1,71 @@
+"""Website-chat messages at a steady pace: of each acknowledged one the drill knows place, time, fate, and some bytes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from confluent_kafka import Message
+
+from tests.bench.chat_traffic import TOPIC, ChatTraffic
+from tests.bench.scripted_cleaning import Coordinate
+
+ROUND_S = 0.25
+_SAMPLE = 20
+
+
+@dataclass
+class Sent:
+    """Acknowledged messages by place: when that was known (epoch seconds), what each has to become, bytes of a few."""
+
+    at: dict[Coordinate, float] = field(default_factory=dict)
+    output_of: dict[Coordinate, str] = field(default_factory=dict)
+    bytes_of: dict[Coordinate, tuple[bytes, bytes]] = field(default_factory=dict)
+
+    def without(self, lost: set[Coordinate]) -> None:
+        """Forget what was lost: its places are given out again."""
+        for where in lost:
+            for known in (self.at, self.output_of, self.bytes_of):
+                known.pop(where, None)
+
+
+class PacedTraffic(ChatTraffic):
+    """Sends on until `stop`, or until its broker is gone; `sent` grows with every acknowledgement."""
+
+    def __init__(self, bootstrap: str, sent: Sent, *, seed: int, rate: int):
+        super().__init__(bootstrap, seed=seed)
+        self.sent, self._rows = sent, max(1, int(rate * ROUND_S))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        began, n = time.monotonic(), 0
+        while not self._stop.is_set():
+            self.round(self._rows)
+            n += 1
+            self._stop.wait(max(0.0, began + n * ROUND_S - time.monotonic()))
+
+    def stop(self, wait_s: float = 30) -> None:
+        """No more messages; waits for the round at hand (in vain, where the broker is dead)."""
+        self._stop.set()
+        self._thread.join(wait_s)
+
+    def _produce(self, key: bytes, value: bytes, kind: str) -> None:
+        sample = kind == "interactions.clean" and self._number % _SAMPLE == 0
+
+        def delivered(error: object, message: Message) -> None:
+            if error is None:
+                where: Coordinate = (message.topic(), message.partition(), message.offset())
+                self.sent.at[where], self.sent.output_of[where] = time.time(), kind
+                if sample:
+                    self.sent.bytes_of[where] = (key, value)
+                self._delivered += 1
+
+        self._producer.produce(TOPIC, value, key=key, headers={"account": b"shop"}, on_delivery=delivered)
+        self._sent += 1
+        self._producer.poll(0)
