@@ -42,7 +42,10 @@ class RestoreRefused(RuntimeError):
 
 @dataclass
 class Restored:
-    """What a restore did. rewritten: raw messages written again and judged; taken_out: rows that came out for it."""
+    """What a restore did. rewritten: raw messages written again and judged; taken_out: rows that came out for it.
+
+    begin, ends: from where to where each raw partition was written again.
+    """
 
     round: int = 0
     at: float = 0.0
@@ -51,6 +54,8 @@ class Restored:
     rewritten: int = 0
     remembered: int = 0
     served: dict[str, int] = field(default_factory=dict)
+    begin: dict[str, int] = field(default_factory=dict)
+    ends: dict[str, int] = field(default_factory=dict)
     steps: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -77,7 +82,7 @@ def restore(
     require_empty(settings)
     clock = _Clock(told.steps)
     state = state_at(folder, until, earlier=earlier)
-    told.round, told.at = state.rounds, state.at
+    told.round, told.at, told.ends = state.rounds, state.at, state.ends
     tell("keys …")
     bring_keys(settings, sealed, ask)
     key = MasterKey.load(settings)
@@ -87,6 +92,7 @@ def restore(
     begin = restore_lake.cuts(settings, state.ends)
     records = restore_lake.raw_records(folder, key, begin, state.ends)
     begin = restore_lake.begins(records, begin, state.ends)
+    told.begin = begin
     told.taken_out = restore_lake.take_out(settings, begin)
     clock.lap("cut")
 

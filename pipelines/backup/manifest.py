@@ -182,6 +182,7 @@ class Writer:
     def __init__(self, folder: Path, state: State | None):
         self.folder, self.state = folder, state or State()
         self._pending: list[str] = []
+        self._sealed = (self.state.generation, self.state.lines)
         if self.state.generation == 0:
             self.begin_generation()
 
@@ -202,7 +203,7 @@ class Writer:
         if not head.exists():
             return self.state.rounds > 0
         told = json.loads(head.read_text(encoding="utf-8"))
-        return (told["generation"], told["lines"]) != (self.state.generation, self.state.lines)
+        return (told["generation"], told["lines"]) != self._sealed
 
     def begin_generation(self) -> None:
         """A new file of lines that repeats what there is."""
@@ -246,4 +247,5 @@ class Writer:
         self._pending = []
         head = {"generation": self.state.generation, "lines": self.state.lines, "chain": self.state.chain, "at": at}
         write_json(self.folder / HEAD, head)
+        self._sealed = (self.state.generation, self.state.lines)
         return self.state

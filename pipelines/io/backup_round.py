@@ -27,6 +27,7 @@ from pipelines.backup import store
 from pipelines.backup.manifest import FILE, Writer, locked
 from pipelines.backup.places import FOLDER, backup_folder
 from pipelines.backup.recovery_key import RecoveryKeyError
+from pipelines.backup.retention import Keep, thinned
 from pipelines.backup.sealed_files import seal_bytes
 from pipelines.io import backup_identity, backup_topics, lake_tables
 from pipelines.io.backup_keys import ship_keys
@@ -197,5 +198,6 @@ class Shipper:
         self._airflow_seen = max(written)
 
     def _superseded(self, writer: Writer, paths: list[str]) -> None:
-        """Whole copies that a newer one replaces: the newest few stay for a restore to a moment before."""
-        drop(writer, sorted(paths)[: -self._policy["keep"]["whole_copies"]])
+        """Whole copies that newer ones replace: the newest few stay, and one an hour until retention takes it."""
+        copies = [(path, writer.state.files[path]["at"]) for path in paths]
+        drop(writer, thinned(copies, Keep(0.0, ()), newest=self._policy["keep"]["whole_copies"]))

@@ -1,4 +1,4 @@
-"""Website-chat messages at a steady pace: of each acknowledged one the drill knows place, time, fate, and some bytes."""
+"""Website-chat messages at a steady pace: of each acknowledged one the place, time and fate are known."""
 
 from __future__ import annotations
 

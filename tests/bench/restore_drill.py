@@ -42,6 +42,8 @@ PARTS = [
 REPORT = PROJECT_ROOT / "build" / "reports" / "restore_drill.json"
 PASSPHRASE = "a drill's own passphrase"
 RPO_BAR_S, RTO_BAR_S = 300, 1800
+PLACE = ("topic", "partition", "offset")
+WRONG = ("missing", "twice", "unknown", "misplaced", "repetitions_unknown")
 console = Console(highlight=False)
 
 
@@ -187,9 +189,7 @@ def verdict(settings: Settings, sent: Sent, again: dict[Coordinate, Coordinate])
     path = settings.table_path("quarantine.duplicates")
     with duckdb.connect() as connection:
         rows = connection.read_parquet(lake_tables.files(DeltaTable(path), path), hive_partitioning=False)
-        columns = (
-            "raw_topic, raw_partition, raw_offset, duplicate_of_topic, duplicate_of_partition, duplicate_of_offset"
-        )
+        columns = ", ".join((*(f"raw_{part}" for part in PLACE), *(f"duplicate_of_{part}" for part in PLACE)))
         of = {row[:3]: row[3:] for row in rows.project(columns).fetchall()}
     bronze = coordinates(settings, [BRONZE])
     return {
@@ -208,7 +208,7 @@ def told(drills: list[dict], path: Path, root: Path, *, keep: bool) -> int:
         "drills": len(drills),
         "rpo_s_max": max(drill["rpo_s"] for drill in drills),
         "rto_s_max": max(drill["rto_s"] for drill in drills),
-        **{name: sum(d[name] for d in drills) for name in ("missing", "twice", "unknown", "misplaced", "repetitions_unknown")},
+        **{name: sum(d[name] for d in drills) for name in WRONG},
         "runs": drills,
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,11 +217,10 @@ def told(drills: list[dict], path: Path, root: Path, *, keep: bool) -> int:
     for name in drills[0]:
         table.add_row(name, *(f"{drill[name]:,}" for drill in drills))
     console.print(table)
-    exact = not any(report[name] for name in ("missing", "twice", "unknown", "misplaced", "repetitions_unknown"))
+    exact = not any(report[name] for name in WRONG)
     timely = report["rpo_s_max"] <= RPO_BAR_S and report["rto_s_max"] <= RTO_BAR_S
-    console.print(
-        "[green]exact[/]" if exact else "[red]NOT exact[/]", "[green]in time[/]" if timely else "[red]LATE[/]"
-    )
+    console.print("[green]exact[/]" if exact else "[red]NOT exact[/]")
+    console.print("[green]in time[/]" if timely else "[red]LATE[/]")
     if exact and timely and not keep:
         shutil.rmtree(root, ignore_errors=True)
     return 0 if exact and timely else 1

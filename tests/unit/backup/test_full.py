@@ -1,0 +1,99 @@
+"""Full backups and retention on real Delta tables: damage is found, mended where the lake can, and named where not."""
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from infra.stack.settings import Ports, Settings
+from pipelines.backup import manifest
+from pipelines.backup.manifest import Writer
+from pipelines.backup.retention import DAY_S
+from pipelines.io import backup_full, backup_lake
+from pipelines.io.backup_lake import Shipped, lines_of, ship_table
+
+NAME = "silver.orders"
+POLICY = {"point_in_time_days": 7, "daily_days": 30, "whole_copies": 2}
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Settings(tmp_path / "home", Ports(31000))
+
+
+def append(settings, *numbers):
+    write_deltalake(settings.table_path(NAME), pa.table({"n": list(numbers)}), mode="append")
+
+
+def ship(settings, folder, at=None):
+    writer, shipped = Writer.open(folder), Shipped()
+    ship_table(writer, NAME, settings.table_path(NAME), shipped)
+    return writer.seal(at=at or float(writer.state.rounds + 1), tables=shipped.tables, ends={}, facts={"began_at": 0.0})
+
+
+@pytest.fixture
+def folder(home, tmp_path):
+    append(home, 1, 2)
+    ship(home, tmp_path / "backup")
+    append(home, 3)
+    ship(home, tmp_path / "backup")
+    return tmp_path / "backup"
+
+
+def rows(folder, version):
+    return sorted(DeltaTable(folder / "lake/silver/orders", version=version).to_pyarrow_table()["n"].to_pylist())
+
+
+def test_every_version_that_was_shipped_opens_in_the_backup(folder):
+    assert (rows(folder, 0), rows(folder, 1)) == ([1, 2], [1, 2, 3])
+
+
+def test_a_round_without_news_ships_nothing(home, folder):
+    before = len(manifest.read(folder).files)
+    state = ship(home, folder)
+    assert (len(state.files), state.rounds) == (before, 3)
+
+
+def test_damage_is_mended_from_the_lake_and_named_where_the_lake_has_it_not(home, folder):
+    data = [folder / path for path in manifest.read(folder).of("data")]
+    data[0].write_bytes(data[0].read_bytes()[:-1] + b"!")
+    found = backup_full.full(home, folder)
+    assert (len(found.repaired), found.damaged) == (1, [])
+    assert rows(folder, 1) == [1, 2, 3]
+    data[0].unlink()
+    (home.home / data[0].relative_to(folder)).unlink()
+    found = backup_full.full(home, folder)
+    assert [damage.why for damage in found.damaged] == ["missing"]
+    assert found.damaged[0].path == str(data[0].relative_to(folder))
+
+
+def test_a_damaged_log_is_named_before_it_is_believed(folder):
+    log = folder / "lake/silver/orders/_delta_log/00000000000000000001.json"
+    log.write_bytes(log.read_bytes().replace(b"numRecords", b"numRecorts"))
+    with pytest.raises(backup_lake.store.BackupDamaged, match=r"00000000000000000001\.json"):
+        lines_of(manifest.read(folder), folder, NAME, 1)
+
+
+def test_files_of_no_table_go_when_no_kept_state_holds_them(home, folder):
+    DeltaTable(home.table_path(NAME)).delete("n = 3")
+    ship(home, folder)
+    full = backup_full.full(home, folder)
+    assert full.unused == 1  # the file that held 3
+    now = manifest.read(folder).at
+    assert backup_full.retain(folder, POLICY, now + 6 * DAY_S)[0] == 0
+    files, size, _ = backup_full.retain(folder, POLICY, now + 8 * DAY_S)
+    assert files == 1
+    assert size > 0
+    assert rows(folder, 2) == [1, 2]
+
+
+def test_what_an_erasure_forgets_is_in_no_file_and_no_log_of_the_backup(home, folder):
+    DeltaTable(home.table_path(NAME)).delete("n = 3")
+    DeltaTable(home.table_path(NAME)).create_checkpoint()
+    ship(home, folder)
+    writer = Writer.open(folder)
+    assert backup_lake.forget_history(writer, NAME, 2) == 3  # the file that held 3, and two log entries before
+    state = writer.seal(at=9.0, tables={}, ends={}, facts={})
+    assert rows(folder, 2) == [1, 2]
+    assert state.forgot == {NAME: 2}
+    left = {str(path.relative_to(folder)) for path in (folder / "lake").rglob("*") if path.is_file()}
+    assert left == set(state.files)
