@@ -21,11 +21,13 @@ from infra.stack import flink_jobs
 from infra.stack.files import PRIVATE, write_atomic
 from infra.stack.settings import Settings
 from jobs.ops import erasure_archive as archive
+from jobs.ops import erasure_backup as backup
 from jobs.ops import erasure_stores as stores
 from jobs.ops import erasure_topics as topics
 from jobs.ops.auditing import login, write_down
 from jobs.ops.flush import JOB, flush
 from pipelines import contracts
+from pipelines.backup.places import backup_folder
 from pipelines.io import gold_lock, vault_table, vault_topic
 from pipelines.io.erasure_errands import COMMANDS, Command
 from pipelines.privacy.erasure import (
@@ -125,6 +127,7 @@ def erase(settings: Settings, who: Person, *, subject: str, role: str, reason: s
     write_atomic(settings.home / "erasures" / f"{erasure_id}{OPEN}", json.dumps(who.selection()), PRIVATE)
     lake, served = stores.count_in_lake(settings, who), stores.count_in_mariadb(settings, who)
     sealed, archived = data_keys(settings, who), archive.files_of(settings, who)
+    kept_aside = backup.count(settings, who)
 
     said = stores.said_by(settings, who)
     # First what all readers have to pass: afterwards none of them learns anew what is removed below.
@@ -144,6 +147,9 @@ def erase(settings: Settings, who: Person, *, subject: str, role: str, reason: s
     taken_back = [Command(erasure_id, name, who).key for name in told]
     left_by_topic[COMMANDS] = topics.forget_keys(settings, COMMANDS, taken_back, wait_s)
 
+    tell("the backup: what it still shows of them …")
+    files = backup.forget(settings)
+    aside = backup.lines(kept_aside, backup.count(settings, who), files, backup_folder(settings))
     after = stores.count_in_lake(settings, who)
     lines = [Line("vault: data keys", sealed, data_keys(settings, who))]
     lines += [lake_line(name, count, after[name], told.get(name, {})) for name, count in lake.items()]
@@ -154,6 +160,7 @@ def erase(settings: Settings, who: Person, *, subject: str, role: str, reason: s
     lines += [Line(f"Kafka: {t}", n, 0, "records of everybody, passed by all readers") for t, n in deleted.items()]
     lines += [Line(f"Kafka: {topic}", len(who.tokens), full, f"{empty} removals left")
               for topic, (full, empty) in left_by_topic.items()]  # fmt: skip
+    lines += aside
     made = certificate(erasure_id, who, lines, subject=subject, actor=login(), role=role, reason=reason,
                        began_at=began_at.isoformat(), ended_at=datetime.now(UTC).isoformat())  # fmt: skip
     if made["complete"]:

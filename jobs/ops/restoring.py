@@ -21,7 +21,7 @@ from pipelines import contracts
 from pipelines.backup import manifest
 from pipelines.backup.manifest import State
 from pipelines.backup.recovery_key import RecoveryKeyError
-from pipelines.backup.soundness import damaged_of, sound_before
+from pipelines.backup.soundness import damaged_of, newest_sound
 from pipelines.backup.store import BackupDamaged
 from pipelines.cleaning import baseline_records
 from pipelines.cleaning.context import CleaningContext
@@ -167,14 +167,7 @@ def state_at(folder: Path, until: float | None, *, earlier: bool) -> State:
     Raises BackupDamaged or ManifestDamaged naming what is damaged, RestoreRefused where there is no such round.
     """
     try:
-        try:
-            state = manifest.read(folder, until=until)
-        except manifest.ManifestDamaged as damaged:
-            if not earlier:
-                raise
-            state = damaged.before
-            if not state.rounds:
-                state = sound_before(folder, damaged.before.generation)
+        state = _round_of(folder, until, earlier=earlier)
         found = damaged_of(folder, state)
         if found and not earlier:
             raise BackupDamaged(
@@ -188,6 +181,15 @@ def state_at(folder: Path, until: float | None, *, earlier: bool) -> State:
         return state
     except FileNotFoundError as error:
         raise RestoreRefused(str(error)) from error
+
+
+def _round_of(folder: Path, until: float | None, *, earlier: bool) -> State:
+    try:
+        return manifest.read(folder, until=until)
+    except manifest.ManifestDamaged:
+        if not earlier:
+            raise
+        return newest_sound(folder)
 
 
 def bring_keys(settings: Settings, sealed: Path, ask: Callable[[], str]) -> None:

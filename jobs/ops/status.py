@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from infra.stack import observe, observe_data
+from infra.stack import observe, observe_backup, observe_data
 from infra.stack.settings import Settings
 
 
@@ -24,6 +24,7 @@ def command() -> None:
     print_lag(settings, console)
     print_freshness(settings, console)
     print_rejects(settings, console)
+    print_backup(settings, console)
     balance_well = print_balance(settings, console)
     if not (parts_well and jobs_well and balance_well):
         raise typer.Exit(1)
@@ -100,6 +101,17 @@ def print_rejects(settings: Settings, console: Console) -> None:
         return
     judged, rejected = (sum(getattr(line, name) for line in rejects.channels) for name in ("judged", "rejected"))
     console.print(f"{window}: [green]normal[/], {rejected:,} of {judged:,}")
+
+
+def print_backup(settings: Settings, console: Console) -> None:
+    """Prints how old the backup is, and what it lacks; a late one is a warning, not a failure of the stack."""
+    backup = observe_backup.backup(settings)
+    if backup is None:
+        return
+    age = "nothing yet" if backup.age_s is None else f"all acknowledged until {_age(backup.age_s)} ago"
+    console.print(f"backup: {'[red]late[/], ' if backup.late else '[green]well[/], '}{age}")
+    for trouble in backup.troubles:
+        console.print(f"  [yellow]{trouble}[/]", highlight=False)
 
 
 def print_balance(settings: Settings, console: Console) -> bool:

@@ -41,7 +41,7 @@ def tell(settings: Settings, told: Told | None, error: str, last_whole: float) -
         # Everything acknowledged before this instant is in the backup (epoch seconds; 0: nothing yet).
         "covers_until": last_whole,
         "error": error,
-        "troubles": told.troubles if told else [],
+        "troubles": [*told.troubles, *([told.warning] if told.warning else [])] if told else [],
         "last": asdict(told) if told else None,
     }
     write_atomic(settings.run / "backup.json", json.dumps(facts, indent=1, ensure_ascii=False))
@@ -68,9 +68,9 @@ def main(argv: list[str] | None = None) -> int:
                 told.round, told.files, told.bytes, told.tail_records, told.took_s,
                 ", not at the end yet" if told.behind else "",
             )  # fmt: skip
-            for trouble in set(told.troubles) - said:
+            for trouble in {*told.troubles, told.warning} - {""} - said:
                 log.warning("%s", trouble)
-            said = set(told.troubles)
+            said = {*told.troubles, told.warning}
         except Exception as problem:  # a full disk, a broker that is away: the next round goes on
             error = f"{type(problem).__name__}: {problem}"
             log.error("the round failed, will be made again: %s", error)

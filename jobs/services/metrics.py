@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from infra.stack import observe, observe_data
+from infra.stack import observe, observe_backup, observe_data
 from infra.stack.settings import Settings
 
 log = logging.getLogger("metrics")
@@ -38,6 +38,8 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "kefulake_rejected_share": ("Rejected of all judged lately, on channels with enough messages to say", ("channel",)),
     "kefulake_rejected_share_allowed": ("Up to this share is normal (policy rejects)", ("channel",)),
     "kefulake_rejects_age_seconds": ("Since the share of rejects was measured", ()),
+    "kefulake_backup_age_seconds": ("Everything acknowledged longer ago is in the backup", ()),
+    "kefulake_backup_troubles": ("What the last round of the backup could not ship", ()),
     "kefulake_balance_rows": ("Rows of the closed hours by where they stand; twice: of all hours", ("stands_in",)),
     "kefulake_balance_closes": (
         "1 when every raw message of the closed hours stands in one output, and none in two",
@@ -102,10 +104,20 @@ def table_samples(settings: Settings) -> Iterator[Sample]:
         yield "kefulake_balance_closes", (), float(balance.closes)
 
 
+def backup_samples(settings: Settings) -> Iterator[Sample]:
+    """How old the backup is."""
+    backup = observe_backup.backup(settings)
+    if backup is not None:
+        yield "kefulake_backup_troubles", (), float(len(backup.troubles))
+        if backup.age_s is not None:
+            yield "kefulake_backup_age_seconds", (), backup.age_s
+
+
 SOURCES: dict[str, tuple[float, Callable[[Settings], Iterator[Sample]]]] = {
     "parts": (OFTEN_S, part_samples),
     "lag": (OFTEN_S, lag_samples),
     "tables": (SELDOM_S, table_samples),
+    "backup": (OFTEN_S, backup_samples),
 }
 
 

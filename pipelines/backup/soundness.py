@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,11 +29,20 @@ def _dropped(folder: Path, state: State, generations: list[int]) -> set[str]:
     for generation in generations:
         if generation < state.generation:
             continue
-        for now, line in manifest.walk(folder, generation):
-            later = generation > state.generation or now.lines > state.lines
-            if later and line["kind"] == manifest.GONE:
-                dropped.add(line["path"])
+        with contextlib.suppress(manifest.ManifestDamaged):  # who goes before the damage was told of it
+            for now, line in manifest.walk(folder, generation):
+                later = generation > state.generation or now.lines > state.lines
+                if later and line["kind"] == manifest.GONE:
+                    dropped.add(line["path"])
     return dropped
+
+
+def newest_sound(folder: Path) -> State:
+    """The newest round, or where the manifest is damaged the last one before. Raises FileNotFoundError."""
+    try:
+        return manifest.read(folder)
+    except manifest.ManifestDamaged as damaged:
+        return damaged.before if damaged.before.rounds else sound_before(folder, damaged.before.generation)
 
 
 def sound_before(folder: Path, generation: int) -> State:

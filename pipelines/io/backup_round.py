@@ -46,7 +46,10 @@ _ORDER = {"gold": 0, "bronze": 2}
 
 @dataclass(frozen=True)
 class Told:
-    """What a round did. began_at: all acknowledged before it is in the backup (epoch seconds), unless `behind`."""
+    """What a round did. began_at: all acknowledged before it is in the backup (epoch seconds), unless `behind`.
+
+    troubles: what could not be shipped. warning: why nobody could open what was.
+    """
 
     round: int
     began_at: float
@@ -56,6 +59,7 @@ class Told:
     tail_records: int
     behind: bool
     troubles: list[str]
+    warning: str
 
 
 class AnothersBackup(RuntimeError):
@@ -93,13 +97,13 @@ class Shipper:
 
     def _round(self) -> Told:
         began_at, began = time.time(), time.monotonic()
-        writer, troubles = self._opened(), []
+        writer, troubles, warned = self._opened(), [], ""
         number = writer.state.rounds + 1
         self._key.refresh()
         try:
             ship_keys(self._settings)
         except RecoveryKeyError as error:
-            troubles.append(str(error))
+            warned = str(error)
         shipped = Shipped()
         troubles += self._identity(writer, number)
         self._airflow(writer, number)
@@ -124,7 +128,7 @@ class Shipper:
         facts = {"began_at": began_at, "behind": behind, "newest_ms": tail.newest_ms, "home": self._home}
         state = writer.seal(at=time.time(), tables=shipped.tables, ends=tail.ends, facts=facts)
         took = time.monotonic() - began
-        return Told(state.rounds, began_at, took, shipped.files, shipped.bytes, tail.records, behind, troubles)
+        return Told(state.rounds, began_at, took, shipped.files, shipped.bytes, tail.records, behind, troubles, warned)
 
     def _opened(self) -> Writer:
         """The writer as it was left, or anew where another command wrote in between."""

@@ -16,8 +16,9 @@ from deltalake import DeltaTable
 
 from infra.stack.settings import Settings
 from pipelines import contracts
-from pipelines.backup import cut, manifest, store
+from pipelines.backup import cut, store
 from pipelines.backup.manifest import State
+from pipelines.backup.soundness import newest_sound
 from pipelines.io import backup_lake, backup_topics
 from pipelines.io.backup_topics import TAIL, Record
 from pipelines.io.committed_log import CommittedLog
@@ -37,7 +38,7 @@ def lines_needed(folder: Path, state: State) -> dict[str, list[dict]]:
 
     Raises store.BackupDamaged naming every file that is damaged in the tables' logs.
     """
-    newest = manifest.read(folder)
+    newest = newest_sound(folder)
     later = {name for name, version in newest.forgot.items() if state.forgot.get(name) != version}
     needed = {}
     for name, version in sorted(state.tables.items()):
@@ -102,7 +103,7 @@ def raw_records(
 
     Out of the newest bronze of the backup and the tail files. Raises store.BackupDamaged.
     """
-    newest = manifest.read(folder)
+    newest = newest_sound(folder)
     found: dict[str, dict[int, Record]] = defaultdict(dict)
     if BRONZE in newest.tables:
         for place, record in _of_bronze(folder, newest, key, begin):

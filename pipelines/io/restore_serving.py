@@ -21,6 +21,7 @@ from pipelines import contracts
 from pipelines.backup import store
 from pipelines.backup.manifest import State
 from pipelines.backup.sealed_files import open_bytes
+from pipelines.backup.soundness import newest_sound
 from pipelines.identity.changes import Link, map_record
 from pipelines.identity.evidence import of_messages
 from pipelines.identity.register_records import of_records
@@ -57,6 +58,8 @@ def identity(settings: Settings, folder: Path, state: State, key: MasterKey) -> 
         for name in TABLES:
             connection.exec_driver_sql(f"DELETE FROM {sql_name(name)}")  # noqa: S608 - a name of ours
     dumps = [line for path, line in sorted(state.of(IDENTITY).items()) if (folder / path).exists()]
+    if not dumps:  # an erasure since then took the older ones
+        dumps = list(newest_sound(folder).of(IDENTITY).values())
     written: dict[str, int] = {}
     since_us = 0
     if dumps:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import sys
 import time
 from datetime import UTC, datetime
@@ -34,11 +35,12 @@ from tests.bench.scratch_stack import kefulake, scratch_stack
 
 PARTS = [
     "kafka", "flink-jobmanager", "flink-taskmanager", "mariadb", "job-keeper", "tiering", "serving-writer",
-    "identity-resolver",
+    "identity-resolver", "backup-shipper",
 ]  # fmt: skip
 REPORT = PROJECT_ROOT / "build" / "reports" / "erasure.json"
 # The person must be found in these before, or the search proves nothing.
-CONTROLS = ("kafka", "lake/silver/interactions", "lake/silver/feedback", "mariadb/kefulake")
+BACKUP = PROJECT_ROOT / "build" / "erasure-backup"
+CONTROLS = ("kafka", "lake/silver/interactions", "lake/silver/feedback", "mariadb/kefulake", "backup")
 console = Console()
 
 
@@ -48,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--events", type=int, default=2_000, help="messages of everybody else")
     parser.add_argument("--keep", action="store_true", help="leave the stack's folder build/erasure in place")
     args = parser.parse_args(argv)
+    shutil.rmtree(BACKUP, ignore_errors=True)
     with scratch_stack("erasure", only=PARTS, keep=args.keep) as settings:
         kefulake("deploy", "clean_interactions")
         report = run(settings, args.events)
@@ -91,7 +94,8 @@ def run(settings: Settings, events: int) -> dict:
     tokens = erasure_person.tokens(key)
     who = erase.whole(settings, person(tokens))
     values, names = patterns(erasure_person.VALUES), patterns(who.tokens)
-    before, others = search(settings.home, values), of_others(settings, who)
+    shipped(settings)
+    before, others = everywhere(settings, values), of_others(settings, who)
     show(before, console)
     file = settings.run / "tokens.txt"
     file.write_text("\n".join(tokens), encoding="utf-8")
@@ -100,7 +104,7 @@ def run(settings: Settings, events: int) -> dict:
     file.unlink()
     took = time.monotonic() - began
     console.print(told, markup=False, highlight=False)
-    after, pseudonyms = search(settings.home, values), search(settings.home, names)
+    after, pseudonyms = everywhere(settings, values), everywhere(settings, names)
     show(after, console)
     wrong = [f"{place}: not found before, so the search proves nothing" for place in CONTROLS
              if not any(store.startswith(place) for store in by_store(before))]  # fmt: skip
@@ -113,6 +117,19 @@ def run(settings: Settings, events: int) -> dict:
             "before": plain(by_store(before)), "after": plain(by_store(after)),
             "tokens_after": plain(by_store(pseudonyms)),
             "other_rows": {name: rows for name, (rows, _) in others.items()}, "wrong": wrong}  # fmt: skip
+
+
+def everywhere(settings: Settings, wanted: dict[bytes, str]) -> dict:
+    """Every byte of the home and of its backup."""
+    aside = {f"backup/{name}": hits for name, hits in search(BACKUP, wanted).items()}
+    return search(settings.home, wanted) | aside
+
+
+def shipped(settings: Settings) -> None:
+    """Until a round of the shipper began after now."""
+    now, told = time.time(), settings.run / "backup.json"
+    if not wait_until(lambda: told.exists() and json.loads(told.read_text())["covers_until"] > now, 120):
+        raise TimeoutError(f"the backup shipper made no round within two minutes: {settings.logs}")
 
 
 def send(settings: Settings, messages: list[tuple[str, bytes]]) -> None:

@@ -1,0 +1,99 @@
+"""Raw messages into a backup and back to their offsets, on a real broker."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from pipelines.backup import store
+from pipelines.backup.manifest import Writer
+from pipelines.io import backup_topics, raw_rewrite
+from pipelines.io.backup_topics import RawTail, Record
+from pipelines.io.committed_log import Collected, CommittedLog
+from pipelines.privacy.keys import MasterKey
+
+HEADERS = [("account", b"shop"), ("account", b"\xff not text"), ("empty", None)]
+
+
+@pytest.fixture
+def topic(stack):
+    name = f"test.{uuid.uuid4().hex[:8]}"
+    admin = AdminClient({"bootstrap.servers": stack.bootstrap})
+    for future in admin.create_topics([NewTopic(name, 1, 1)], operation_timeout=30).values():
+        future.result(30)
+    deadline = time.monotonic() + 30
+    while name not in admin.list_topics(timeout=10).topics and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return name
+
+
+def send(stack, topic, *values):
+    producer = Producer({"bootstrap.servers": stack.bootstrap})
+    for n, value in enumerate(values):
+        producer.produce(topic, value, key=b"k", headers=HEADERS, timestamp=1_767_960_000_000 + n)
+    producer.flush(30)
+
+
+def read(stack, topic):
+    """Offset, time, key, headers and value of all that readers of committed records see."""
+    log = CommittedLog(stack.bootstrap, [topic])
+    (source,) = log.sources()
+    log.start_at({source: log.bounds(source)[0]})
+    found = Collected()
+    deadline = time.monotonic() + 30
+    while not log.at_end() and time.monotonic() < deadline:
+        log.collect(found, max_rows=1000, max_bytes=1 << 20, wait_s=1)
+    low, high = log.bounds(source)
+    log.close()
+    told = [Record(m.offset(), m.timestamp()[1], m.key(), m.headers(), m.value()) for m in found.messages]
+    return told, low, high
+
+
+def test_a_tail_comes_back_byte_by_byte_and_goes_when_bronze_has_it(stack, topic, tmp_path):
+    key, covered = MasterKey({1: bytes(32)}), 0
+    tail = RawTail(stack.bootstrap, [topic], key)
+
+    def ship(number):
+        writer = Writer.open(tmp_path)
+        told = tail.ship(writer, lambda sources: dict.fromkeys(sources, covered), wait_s=5, round_=number)
+        return told, writer.seal(at=float(number), tables={}, ends=told.ends, facts={})
+
+    send(stack, topic, b"one", b"two", None)
+    told, state = ship(1)
+    assert (told.records, told.ends, told.newest_ms) == (3, {f"{topic}/0": 3}, 1_767_960_000_002)
+    ((path, line),) = state.of("tail").items()
+    assert backup_topics.opened(store.read_out(tmp_path, line), key, path) == [
+        Record(n, 1_767_960_000_000 + n, b"k", HEADERS, value) for n, value in enumerate((b"one", b"two", None))
+    ]
+    assert b"two" not in (tmp_path / path).read_bytes()
+
+    send(stack, topic, b"four")
+    told, state = ship(2)
+    assert (told.records, told.ends) == (1, {f"{topic}/0": 4})
+    covered = 3
+    told, state = ship(3)
+    assert (told.records, told.ends) == (0, {})  # nothing new, and the ends stay what they were
+    assert [line["first"] for line in state.of("tail").values()] == [3]
+    assert state.ends == {f"{topic}/0": 4}
+    assert not (tmp_path / path).exists()
+
+
+def test_messages_land_at_their_offsets_and_gaps_are_seen_by_nobody(stack, topic):
+    # 2 and 3 were erased, 5 alone was a marker, and so was what stood at the end.
+    records = [Record(n, 1_767_960_000_000 + n, b"k", HEADERS, f"message {n}".encode()) for n in (0, 1, 4, 6, 7)]
+    assert raw_rewrite.rewrite(stack.bootstrap, f"{topic}/0", records, 0, 11, lambda _: None) == 5
+    found, low, high = read(stack, topic)
+    assert found == records
+    assert (low, high) == (0, 11)
+    send(stack, topic, b"the next")
+    assert read(stack, topic)[0][-1].offset == 11
+
+
+def test_a_log_that_does_not_begin_there_is_noticed(stack, topic):
+    send(stack, topic, b"somebody else's")
+    with pytest.raises(raw_rewrite.OffsetMissed, match="a message of offset 0 landed at 1"):
+        raw_rewrite.rewrite(stack.bootstrap, f"{topic}/0", [Record(0, 1, None, None, b"v")], 0, 1, lambda _: None)
