@@ -18,7 +18,7 @@ from infra.stack.settings import Settings
 from jobs.ops import deploy, flush
 from jobs.services import serving_writer
 from pipelines import contracts
-from pipelines.backup import manifest
+from pipelines.backup import cut, manifest
 from pipelines.backup.manifest import State
 from pipelines.backup.recovery_key import RecoveryKeyError
 from pipelines.backup.soundness import damaged_of, newest_sound
@@ -27,7 +27,7 @@ from pipelines.cleaning import baseline_records
 from pipelines.cleaning.context import CleaningContext
 from pipelines.cleaning.remembered import SEEN
 from pipelines.identity import map_records
-from pipelines.io import backup_keys, raw_rewrite, restore_lake, restore_serving, seen_messages
+from pipelines.io import backup_keys, raw_rewrite, restore_identity, restore_lake, restore_serving, seen_messages
 from pipelines.io.compacted_tail import CompactedTail
 from pipelines.io.publisher import publish
 from pipelines.privacy.keys import MasterKey
@@ -93,6 +93,7 @@ def restore(
     records = restore_lake.raw_records(folder, key, begin, state.ends)
     begin = restore_lake.begins(records, begin, state.ends)
     told.begin = begin
+    said_again = restore_identity.told_by(settings, cut.beyond(begin) or "false")
     told.taken_out = restore_lake.take_out(settings, begin)
     clock.lap("cut")
 
@@ -107,7 +108,7 @@ def restore(
     clock.lap("broker")
     tell("identities, vault, audit log, served rows …")
     told.served = restore_serving.compacted(settings, folder, state, key)
-    told.served |= restore_serving.identity(settings, folder, state, key)
+    told.served |= restore_identity.identity(settings, folder, state, key, said_again)
     told.served["identity.vault (topic)"] = restore_serving.vault(settings, tiering)
     told.served["audit.log"] = restore_serving.audit(settings, tiering)
     serving = contracts.policy("serving")

@@ -158,12 +158,6 @@ def _require_whole(folder: Path, state: State) -> None:
         )  # fmt: skip
 
 
-def forgotten_later(folder: Path, state: State) -> dict[str, int]:
-    """Tables whose history an erasure took after `state`: name → the version that it begins with now."""
-    last = read(folder)
-    return {name: version for name, version in last.forgot.items() if state.forgot.get(name) != version}
-
-
 @contextmanager
 def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """One writer of the folder at a time. Raises BackupBusy where `wait` is false and somebody works."""

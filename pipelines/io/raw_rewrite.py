@@ -45,7 +45,10 @@ def rewrite(
             plain.flush()
             continue
         if fencing is None:
-            name = {"transactional.id": f"kefulake-restore-{uuid.uuid4().hex}"}
+            name = {
+                "transactional.id": f"kefulake-restore-{uuid.uuid4().hex}",
+                "transaction.timeout.ms": 180_000,
+            }
             fencing = _Writing(
                 Producer(QUIET | _SETTINGS | name | {"bootstrap.servers": bootstrap}), topic, int(number)
             )

@@ -162,7 +162,8 @@ def coordinates(settings: Settings, names: list[str]) -> Counter[Coordinate]:
 
 def repeat(settings: Settings, sent: Sent, rows: int) -> dict[Coordinate, Coordinate]:
     """Sends some messages from before once more; place of each repetition → place of what it repeats."""
-    chosen = sorted(sent.bytes_of)[-rows:]
+    known = sorted(sent.bytes_of)
+    chosen = known[:: max(1, len(known) // rows)]  # from long before the kill to the last that came back
     producer, placed = Producer({"bootstrap.servers": settings.bootstrap, "enable.idempotence": True}), {}
     for where in chosen:
         key, value = sent.bytes_of[where]
