@@ -6,8 +6,10 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from confluent_kafka import Message
+import orjson
+from confluent_kafka import Message, Producer
 
+from infra.stack.settings import Settings
 from tests.bench.chat_traffic import TOPIC, ChatTraffic
 from tests.bench.scripted_cleaning import Coordinate
 
@@ -69,3 +71,44 @@ class PacedTraffic(ChatTraffic):
         self._producer.produce(TOPIC, value, key=key, headers={"account": b"shop"}, on_delivery=delivered)
         self._sent += 1
         self._producer.poll(0)
+
+
+def repeat(settings: Settings, sent: Sent, rows: int) -> dict[Coordinate, Coordinate]:
+    """Sends some messages from before once more; place of each repetition → place of what it repeats."""
+    known = sorted(sent.bytes_of)
+    chosen = known[:: max(1, len(known) // rows)]  # from long before the kill to the last that came back
+    producer, placed = Producer({"bootstrap.servers": settings.bootstrap, "enable.idempotence": True}), {}
+    for where in chosen:
+        key, value = sent.bytes_of[where]
+
+        def landed(error: object, message: Message, where: Coordinate = where) -> None:
+            if error is None:
+                placed[message.topic(), message.partition(), message.offset()] = where
+
+        producer.produce(TOPIC, value, key=key, partition=where[1], headers={"account": b"shop"}, on_delivery=landed)
+    producer.flush(60)
+    now = time.time()
+    for where in placed:
+        sent.at[where], sent.output_of[where] = now, "quarantine.duplicates"
+    return placed
+
+
+def rate(settings: Settings, sent: Sent, run: str, turn: str, kind: str) -> dict[str, Coordinate]:
+    """Complaints of a few visitors, in the same words whatever the turn; place by visitor."""
+    producer, placed = Producer({"bootstrap.servers": settings.bootstrap, "enable.idempotence": True}), {}
+    for n in range(20):
+        visitor = f"w{run}-{n}"
+        told = {"message_id": f"{turn}-{visitor}", "sender": "visitor", "sent_at": int(time.time() * 1000),
+                "session_id": visitor, "visitor_id": visitor, "event": "rating", "score": 2, "score_scale_max": 5,
+                "text": f"送得太慢了,等了{n + 2}天还没有到"}  # fmt: skip
+
+        def landed(error: object, message: Message, visitor: str = visitor) -> None:
+            if error is None:
+                placed[visitor] = (message.topic(), message.partition(), message.offset())
+
+        producer.produce(TOPIC, orjson.dumps(told), key=visitor, headers={"account": b"shop"}, on_delivery=landed)
+    producer.flush(60)
+    now = time.time()
+    for where in placed.values():
+        sent.at[where], sent.output_of[where] = now, kind
+    return placed

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import duckdb
 import psutil
-from confluent_kafka import Message, Producer
 from deltalake import DeltaTable
 from rich.console import Console
 from rich.table import Table
@@ -31,7 +30,7 @@ from pipelines.backup import places
 from pipelines.io import lake_tables
 from pipelines.tables.data_balance import BRONZE, ROLE_OF
 from tests.bench.chat_traffic import TOPIC
-from tests.bench.numbered_traffic import PacedTraffic, Sent
+from tests.bench.numbered_traffic import PacedTraffic, Sent, rate, repeat
 from tests.bench.scratch_stack import OVERRIDES, kefulake
 from tests.bench.scripted_cleaning import Coordinate
 
@@ -91,6 +90,7 @@ def one(settings: Settings, target: Path, sent: Sent, number: int, args: argpars
     """Load, kill, restore, prove; the settings of what was restored, and the figures."""
     folder, sealed = places.backup_folder(settings), places.keys_folder(settings)
     await_round(settings)
+    rated = rate(settings, sent, f"{args.seed}-{number}", "first", "feedback.clean")
     traffic = PacedTraffic(settings.bootstrap, sent, seed=args.seed * 1000 + number, rate=args.rate)
     traffic.start()
     time.sleep(args.load_s)
@@ -114,6 +114,8 @@ def one(settings: Settings, target: Path, sent: Sent, number: int, args: argpars
     rpo_s = max((killed_at - sent.at[where] for where in lost), default=0.0)
     sent.without(lost)
     again = repeat(restored, sent, 200)
+    once_more = rate(restored, sent, f"{args.seed}-{number}", "again", "quarantine.duplicates")
+    again |= {where: rated[visitor] for visitor, where in once_more.items() if rated[visitor] in sent.at}
     fresh = PacedTraffic(restored.bootstrap, sent, seed=args.seed * 1000 + 500 + number, rate=args.rate)
     for _ in range(4):
         fresh.round(250)
@@ -158,26 +160,6 @@ def coordinates(settings: Settings, names: list[str]) -> Counter[Coordinate]:
                 found.update(rows.filter(f"raw_topic = '{TOPIC}'").project(
                     "raw_topic, raw_partition, raw_offset").fetchall())  # fmt: skip
     return found
-
-
-def repeat(settings: Settings, sent: Sent, rows: int) -> dict[Coordinate, Coordinate]:
-    """Sends some messages from before once more; place of each repetition → place of what it repeats."""
-    known = sorted(sent.bytes_of)
-    chosen = known[:: max(1, len(known) // rows)]  # from long before the kill to the last that came back
-    producer, placed = Producer({"bootstrap.servers": settings.bootstrap, "enable.idempotence": True}), {}
-    for where in chosen:
-        key, value = sent.bytes_of[where]
-
-        def landed(error: object, message: Message, where: Coordinate = where) -> None:
-            if error is None:
-                placed[message.topic(), message.partition(), message.offset()] = where
-
-        producer.produce(TOPIC, value, key=key, partition=where[1], headers={"account": b"shop"}, on_delivery=landed)
-    producer.flush(60)
-    now = time.time()
-    for where in placed:
-        sent.at[where], sent.output_of[where] = now, "quarantine.duplicates"
-    return placed
 
 
 def verdict(settings: Settings, sent: Sent, again: dict[Coordinate, Coordinate]) -> dict:
