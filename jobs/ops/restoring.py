@@ -18,7 +18,7 @@ from infra.stack.settings import Settings
 from jobs.ops import deploy, flush
 from jobs.services import serving_writer
 from pipelines import contracts
-from pipelines.backup import cut, manifest
+from pipelines.backup import cut, manifest, places
 from pipelines.backup.manifest import State
 from pipelines.backup.recovery_key import RecoveryKeyError
 from pipelines.backup.soundness import damaged_of, newest_sound
@@ -201,6 +201,7 @@ def bring_keys(settings: Settings, sealed: Path, ask: Callable[[], str]) -> None
     if not (settings.keys_file.exists() or os.environ.get("KEFULAKE_MASTER_KEY")):
         raise RecoveryKeyError("the sealed keys hold no master key")
     keys.ensure_master_key(settings)
+    backup_keys.go_on_with(sealed, places.keys_folder(settings))
 
 
 def remember(settings: Settings, key: MasterKey, since: datetime) -> int:

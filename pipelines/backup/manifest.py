@@ -42,7 +42,8 @@ class State:
     """What the backup held at a round.
 
     files: path → line (``bytes``, ``sha256`` and what the writer added). tables: name → Delta version. ends: raw
-    partition (``raw.app/0``) → next offset that is in the backup. forgot: table → version its history begins with.
+    partition (``raw.app/0``) → next offset that is in the backup. forgot: table → round in which its history was taken
+    out (an erasure, or the table was made anew).
     """
 
     generation: int = 0
@@ -64,7 +65,7 @@ class State:
         elif kind == GONE:
             self.files.pop(line["path"], None)
         elif kind == FORGOT:
-            self.forgot[line["table"]] = line["version"]
+            self.forgot[line["table"]] = line["round"]
         elif kind == ROUND:
             self.rounds, self.at = line["round"], line["at"]
             self.tables |= line["tables"]
@@ -206,8 +207,8 @@ class Writer:
         self.state = State(before.generation + 1, rounds=before.rounds)
         for line in before.files.values():
             self.note(line)
-        for table, version in before.forgot.items():
-            self.note({"kind": FORGOT, "table": table, "version": version})
+        for table, round_ in before.forgot.items():
+            self.note({"kind": FORGOT, "table": table, "round": round_})
         self.state.tables, self.state.ends = {}, {}
         self._repeated = (before.tables, before.ends)
 

@@ -53,6 +53,12 @@ def ship_keys(settings: Settings) -> bool:
     return True
 
 
+def go_on_with(folder: Path, own: Path) -> None:
+    """A restored home's own backup is sealed to the same recovery key, so that the passphrase stays the operator's."""
+    if (folder / RECOVERY).exists() and not (own / RECOVERY).exists():
+        write_atomic(private_folder(own) / RECOVERY, (folder / RECOVERY).read_text(encoding="utf-8"), PRIVATE)
+
+
 def bring_back(folder: Path, passphrase: str, target: Path) -> list[str]:
     """Write the sealed keys into a home's folder of keys; their names. Raises RecoveryKeyError."""
     for name in (RECOVERY, SEALED):

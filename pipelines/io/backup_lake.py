@@ -49,7 +49,8 @@ def ship_table(writer: Writer, name: str, path: Path, shipped: Shipped) -> int:
     version, have = table.version(), writer.state.files
     if writer.state.tables.get(name) == version:
         return version
-    base = folder_of(name)
+    base, life = folder_of(name), str(table.metadata().id)
+    _forget_another_life(writer, name, life)
     for file in files_of(table):
         if f"{base}/{file.path}" not in have:
             _copy(writer, path / file.path, f"{base}/{file.path}", {"what": DATA, "table": name}, shipped)
@@ -58,9 +59,17 @@ def ship_table(writer: Writer, name: str, path: Path, shipped: Shipped) -> int:
         whole = entry.suffix == ".json" or entry.name.endswith(".checkpoint.parquet")
         if number.isdigit() and int(number) <= version and whole and f"{base}/{_LOG_FOLDER}/{entry.name}" not in have:
             where = f"{base}/{_LOG_FOLDER}/{entry.name}"
-            _copy(writer, entry, where, {"what": LOG, "table": name, "version": int(number)}, shipped)
+            _copy(writer, entry, where, {"what": LOG, "table": name, "version": int(number), "life": life}, shipped)
     shipped.tables[name] = version
     return version
+
+
+def _forget_another_life(writer: Writer, name: str, life: str) -> None:
+    """A table made anew begins with the same numbers: what the backup has under them is another table's."""
+    lines = [line for what in (DATA, LOG) for line in writer.state.of(what).values() if line["table"] == name]
+    if any(line.get("life", life) != life for line in lines):
+        drop(writer, [line["path"] for line in lines])
+        writer.note({"kind": FORGOT, "table": name, "round": writer.state.rounds + 1})
 
 
 def _copy(writer: Writer, source: Path, path: str, facts: dict[str, Any], shipped: Shipped) -> None:
@@ -102,7 +111,7 @@ def forget_history(writer: Writer, name: str, version: int) -> int:
     for file in left:  # leavings of killed rounds are in no line
         if str(file.relative_to(writer.folder)) not in writer.state.files:
             file.unlink(missing_ok=True)
-    writer.note({"kind": FORGOT, "table": name, "version": version})
+    writer.note({"kind": FORGOT, "table": name, "round": state.rounds + 1})
     return len(gone)
 
 

@@ -83,7 +83,7 @@ class Shipper:
         self._tail = backup_topics.RawTail(settings.bootstrap, contracts.table(BRONZE).topics, key)
         self._identity_seen, self._identity_rests_until, self._airflow_seen = "", 0.0, 0.0
         self._writer: Writer | None = None
-        self._home = home_id(settings)
+        self._home, self._bronze = home_id(settings), None
 
     def round(self) -> Told:
         """Ship what is new. Raises what Kafka, Delta and the disk raise; nothing then counts, and the next goes on."""
@@ -118,6 +118,7 @@ class Shipper:
                 ship_table(writer, name, there[name], shipped)
             except FileNotFoundError as error:
                 troubles.append(f"{name}: {error.filename} went meanwhile; the next round takes it")
+        self._bronze = shipped.tables.get(BRONZE, writer.state.tables.get(BRONZE))
         tail, behind = backup_topics.Tail({}, 0, 0), True
         try:
             tail = self._tail.ship(writer, self._covered, wait_s=self._policy["tail_wait_s"], round_=number)
@@ -143,21 +144,11 @@ class Shipper:
         return self._writer
 
     def _covered(self, sources: list[Source]) -> dict[Source, int]:
-        """Next offset of each source that bronze as shipped in this round holds."""
-        version = self._opened().state.tables.get(BRONZE)
-        path = self._settings.table_path(BRONZE)
-        if not (path / "_delta_log").exists():
+        """Next offset of each source that bronze as shipped by now holds, whatever was committed since."""
+        if self._bronze is None:
             return dict.fromkeys(sources, 0)
-        table = DeltaTable(path, version=self._shipped_version(version))
+        table = DeltaTable(self._settings.table_path(BRONZE), version=self._bronze)
         return {source: table.transaction_version(source.application) or 0 for source in sources}
-
-    def _shipped_version(self, version: int | None) -> int | None:
-        """The version of bronze that this round has shipped, whatever was committed since."""
-        logged = [
-            line["version"] for line in self._opened().state.of("log").values()
-            if line["table"] == BRONZE and line["path"].endswith(".json")
-        ]  # fmt: skip
-        return max(logged, default=version)
 
     def _identity(self, writer: Writer, number: int) -> list[str]:
         if time.monotonic() < self._identity_rests_until:

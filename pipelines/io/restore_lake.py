@@ -39,7 +39,7 @@ def lines_needed(folder: Path, state: State) -> dict[str, list[dict]]:
     Raises store.BackupDamaged naming every file that is damaged in the tables' logs.
     """
     newest = newest_sound(folder)
-    later = {name for name, version in newest.forgot.items() if state.forgot.get(name) != version}
+    later = {name for name, round_ in newest.forgot.items() if state.forgot.get(name) != round_}
     needed = {}
     for name, version in sorted(state.tables.items()):
         of, at = (newest, newest.tables[name]) if name in later else (state, version)

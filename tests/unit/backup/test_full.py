@@ -1,5 +1,7 @@
 """Full backups and retention on real Delta tables: damage is found, mended where the lake can, and named where not."""
 
+import shutil
+
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
@@ -86,6 +88,15 @@ def test_files_of_no_table_go_when_no_kept_state_holds_them(home, folder):
     assert rows(folder, 2) == [1, 2]
 
 
+def test_a_table_made_anew_is_no_continuation_of_the_old_one(home, folder):
+    shutil.rmtree(home.table_path(NAME))
+    append(home, 7)
+    state = ship(home, folder)
+    assert (state.tables, rows(folder, 0)) == ({NAME: 0}, [7])
+    assert state.forgot == {NAME: 3}
+    assert not (folder / "lake/silver/orders/_delta_log/00000000000000000001.json").exists()
+
+
 def test_what_an_erasure_forgets_is_in_no_file_and_no_log_of_the_backup(home, folder):
     DeltaTable(home.table_path(NAME)).delete("n = 3")
     DeltaTable(home.table_path(NAME)).create_checkpoint()
@@ -94,6 +105,6 @@ def test_what_an_erasure_forgets_is_in_no_file_and_no_log_of_the_backup(home, fo
     assert backup_lake.forget_history(writer, NAME, 2) == 3  # the file that held 3, and two log entries before
     state = writer.seal(at=9.0, tables={}, ends={}, facts={})
     assert rows(folder, 2) == [1, 2]
-    assert state.forgot == {NAME: 2}
+    assert state.forgot == {NAME: 4}  # in the fourth round
     left = {str(path.relative_to(folder)) for path in (folder / "lake").rglob("*") if path.is_file()}
     assert left == set(state.files)

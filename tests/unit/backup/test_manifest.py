@@ -87,7 +87,7 @@ def test_lines_count_with_their_round_only(folder):
 def test_a_generation_can_be_read_alone(folder):
     writer = Writer.open(folder)
     writer.note({"kind": "gone", "path": "a"})
-    writer.note({"kind": "forgot", "table": "silver.x", "version": 4})
+    writer.note({"kind": "forgot", "table": "silver.x", "round": 4})
     writer.seal(at=40.0, tables={}, ends={}, facts={})
     writer.begin_generation()
     writer.seal(at=50.0, tables={}, ends={}, facts={})
