@@ -40,7 +40,7 @@ from pipelines.tables.data_balance import BRONZE
 
 log = logging.getLogger(__name__)
 
-IDENTITY, AIRFLOW = "identity", "airflow"
+IDENTITY, AIRFLOW, CERTIFICATE = "identity", "airflow", "certificate"
 _ORDER = {"gold": 0, "bronze": 2}
 
 
@@ -107,6 +107,7 @@ class Shipper:
         shipped = Shipped()
         troubles += self._identity(writer, number)
         self._airflow(writer, number)
+        self._certificates(writer)
         for topic in self._policy["compacted_topics"]:
             try:
                 backup_topics.ship_compacted(writer, self._settings.bootstrap, topic, self._key, number)
@@ -191,6 +192,14 @@ class Shipper:
             writer.note({"kind": FILE, "what": AIRFLOW, "at": time.time(), **store.copy_in(copy, writer.folder, path)})
         self._superseded(writer, old)
         self._airflow_seen = max(written)
+
+    def _certificates(self, writer: Writer) -> None:
+        """Of erasures; one that is under way names tokens in a file of another name, which stays at home."""
+        for file in sorted((self._settings.home / "erasures").glob("e_*.json")):
+            path = f"erasures/{file.name}"
+            if not file.name.endswith(".open.json") and path not in writer.state.files:
+                made = store.copy_in(file, writer.folder, path)
+                writer.note({"kind": FILE, "what": CERTIFICATE, "at": time.time(), **made})
 
     def _superseded(self, writer: Writer, paths: list[str]) -> None:
         """Whole copies that newer ones replace: the newest few stay, and one an hour until retention takes it."""

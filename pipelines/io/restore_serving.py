@@ -14,11 +14,14 @@ from deltalake import DeltaTable
 from sqlalchemy import Connection, text
 
 from infra.stack import mariadb
+from infra.stack.files import PRIVATE
 from infra.stack.settings import AUDIT_DATABASE, Settings
 from pipelines import contracts
 from pipelines.backup import store
 from pipelines.backup.manifest import State
+from pipelines.backup.soundness import newest_sound
 from pipelines.io import backup_topics
+from pipelines.io.backup_round import AIRFLOW, CERTIFICATE
 from pipelines.io.committed_log import CommittedLog
 from pipelines.io.delta import Move
 from pipelines.io.mariadb import MariaStore, connect
@@ -39,6 +42,18 @@ def compacted(settings: Settings, folder: Path, state: State, key: MasterKey) ->
             told = [((r.key or b"").decode(), r.value) for r in records]
             written[line["topic"]] = publish(settings.bootstrap, line["topic"], told)
     return written
+
+
+def files(settings: Settings, folder: Path, state: State) -> dict[str, int]:
+    """Files that come back as they were: Airflow's metadata database, certificates of erasures; how many."""
+    databases = sorted(path for path in state.of(AIRFLOW) if (folder / path).exists())
+    for path in databases[-1:]:
+        store.copy_out(folder, state.files[path], settings.home / "airflow" / "airflow.db")
+    certificates = newest_sound(folder).of(CERTIFICATE)  # an erasure is not undone by going back before it
+    for path, line in certificates.items():
+        store.copy_out(folder, line, settings.home / path)
+        (settings.home / path).chmod(PRIVATE)
+    return {"Airflow's database": len(databases[-1:]), "certificates of erasures": len(certificates)}
 
 
 def republished(settings: Settings, policy: dict, name: str, topic: str, records: Sequence[tuple[str, bytes]]) -> int:
