@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Sequence
 
@@ -9,7 +10,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from pipelines.backup.cut import steps
 from pipelines.io.backup_topics import Record
-from pipelines.io.committed_log import QUIET
+from pipelines.io.committed_log import QUIET, CommittedLog
 
 _TIMEOUT_S = 120.0
 _SETTINGS = {
@@ -45,6 +46,7 @@ def rewrite(
             plain.flush()
             continue
         if fencing is None:
+            ends = CommittedLog(bootstrap, [topic])
             name = {
                 "transactional.id": f"kefulake-restore-{uuid.uuid4().hex}",
                 "transaction.timeout.ms": 180_000,
@@ -64,8 +66,21 @@ def rewrite(
                 fencing.send(Record(offset, 0, b"gap", None, b""))
             fencing.flush()
             fencing.producer.abort_transaction(_TIMEOUT_S)
+        _await_end(ends, place, beyond)
     tell(written % 5000)
     return written
+
+
+def _await_end(ends: CommittedLog, place: str, offset: int) -> None:
+    """The marker of a transaction comes after the answer to its commit, when the coordinator gets to it."""
+    (source,) = (one for one in ends.sources() if str(one) == place)
+    deadline = time.monotonic() + _TIMEOUT_S
+    while (end := ends.bounds(source)[1]) < offset:
+        if time.monotonic() > deadline:
+            raise OffsetMissed(f"{place} ends at {end}: the marker before {offset} did not come in {_TIMEOUT_S:.0f} s")
+        time.sleep(0.02)
+    if end != offset:
+        raise OffsetMissed(f"{place} ends at {end} and not at {offset}: somebody else writes to it")
 
 
 class _Writing:
