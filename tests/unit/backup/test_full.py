@@ -61,6 +61,10 @@ def test_damage_is_mended_from_the_lake_and_named_where_the_lake_has_it_not(home
     found = backup_full.full(home, folder)
     assert (len(found.repaired), found.damaged) == (1, [])
     assert rows(folder, 1) == [1, 2, 3]
+    in_lake = home.home / data[0].relative_to(folder)
+    data[0].write_bytes(b"!")
+    in_lake.write_bytes(in_lake.read_bytes()[:-1] + b"!")  # the lake's own disk has lost it too
+    assert [damage.path for damage in backup_full.full(home, folder).damaged] == [str(data[0].relative_to(folder))]
     data[0].unlink()
     (home.home / data[0].relative_to(folder)).unlink()
     found = backup_full.full(home, folder)
