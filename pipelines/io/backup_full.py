@@ -37,25 +37,29 @@ class Full:
 
 
 def full(settings: Settings, folder: Path, tell: Callable[[int, int], None] = lambda done, of: None) -> Full:
-    """Check everything, repair, seal a generation of its own. Raises ManifestDamaged, BackupBusy never (it waits)."""
-    found = Full()
+    """Check everything, repair, seal a generation of its own; rounds go on while it reads. Raises ManifestDamaged."""
+    found, suspects = Full(), []
+    lines = list(manifest.read(folder).files.values())
+    for done, line in enumerate(lines, start=1):
+        found.files, found.bytes = found.files + 1, found.bytes + line["bytes"]
+        if store.check(folder, line) is not None:
+            suspects.append(line)
+        tell(done, len(lines))
     with locked(folder):
         writer = Writer.open(folder)
-        lines = list(writer.state.files.values())
-        for done, line in enumerate(lines):
+        for line in suspects:
+            if writer.state.files.get(line["path"]) != line:
+                continue  # a round dropped it meanwhile, on purpose
             damage = store.check(folder, line)
-            found.files, found.bytes = found.files + 1, found.bytes + line["bytes"]
-            if damage is not None:
-                if _repaired(settings, folder, line):
-                    found.repaired.append(line["path"])
-                else:
-                    found.damaged.append(damage)
-            tell(done + 1, len(lines))
+            if damage is None or _repaired(settings, folder, line):
+                found.repaired.append(line["path"])
+            else:
+                found.damaged.append(damage)
         if not found.damaged:
             found.unused = _mark_unused(writer)
+        facts = _facts(folder)
         writer.begin_generation()
-        state = writer.seal(at=time.time(), tables={}, ends={}, facts={**_facts(folder), "full": True})
-        found.generation = state.generation
+        found.generation = writer.seal(at=time.time(), tables={}, ends={}, facts={**facts, "full": True}).generation
     return found
 
 

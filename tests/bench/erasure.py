@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shutil
 import sys
 import time
 from datetime import UTC, datetime
@@ -50,7 +49,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--events", type=int, default=2_000, help="messages of everybody else")
     parser.add_argument("--keep", action="store_true", help="leave the stack's folder build/erasure in place")
     args = parser.parse_args(argv)
-    shutil.rmtree(BACKUP, ignore_errors=True)
     with scratch_stack("erasure", only=PARTS, keep=args.keep) as settings:
         kefulake("deploy", "clean_interactions")
         report = run(settings, args.events)

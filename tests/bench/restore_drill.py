@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     root = PROJECT_ROOT / "build" / "restore_drill"
     shutil.rmtree(root, ignore_errors=True)
     before = dict(os.environ)
-    for name in (*OVERRIDES, places.FOLDER, places.KEYS):
+    for name in OVERRIDES:
         os.environ.pop(name, None)
     os.environ[places.PASSPHRASE] = PASSPHRASE
     settings, drills, sent = enter(root / "0" / "home"), [], Sent()

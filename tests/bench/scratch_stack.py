@@ -12,15 +12,20 @@ from pathlib import Path
 
 from infra.stack import lifecycle, ports
 from infra.stack.settings import PROJECT_ROOT, Settings
+from pipelines.backup import places
 
-OVERRIDES = ("KEFULAKE_KAFKA", "KEFULAKE_DATABASE_URL", "KEFULAKE_MASTER_KEY", "KEFULAKE_LAKE")
+OVERRIDES = (
+    "KEFULAKE_KAFKA", "KEFULAKE_DATABASE_URL", "KEFULAKE_MASTER_KEY", "KEFULAKE_LAKE", places.FOLDER, places.KEYS,
+)  # fmt: skip
 
 
 @contextmanager
 def scratch_stack(name: str, *, only: Sequence[str] | None = None, keep: bool = False) -> Iterator[Settings]:
     """Start ``only`` these parts (None: all) in ``build/<name>``; environment variables point to it meanwhile."""
     home = PROJECT_ROOT / "build" / name
-    shutil.rmtree(home, ignore_errors=True)
+    backup = home.with_name(f"{home.name}-backup")
+    for folder in (home, backup, places.beside(backup)):
+        shutil.rmtree(folder, ignore_errors=True)
     before = dict(os.environ)
     for override in OVERRIDES:
         os.environ.pop(override, None)
@@ -34,7 +39,8 @@ def scratch_stack(name: str, *, only: Sequence[str] | None = None, keep: bool = 
         os.environ.clear()
         os.environ |= before
         if not keep:
-            shutil.rmtree(home, ignore_errors=True)
+            for folder in (home, backup, places.beside(backup)):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def kefulake(*arguments: str, timeout_s: float = 900) -> str:
