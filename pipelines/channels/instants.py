@@ -35,6 +35,11 @@ def _limits() -> tuple[ZoneInfo, int, int]:
     return zone, _micros(not_before), time["max_ahead_s"] * 1_000_000
 
 
+def possible_since_us() -> int:
+    """The earliest business time that can be (policy ``channels``), in microseconds: before it lies an unset clock."""
+    return _limits()[1]
+
+
 def _micros(at: datetime) -> int:
     # A double holds microseconds exactly until the year 2112; timestamp() costs half of a subtraction.
     return round(at.timestamp() * 1_000_000)

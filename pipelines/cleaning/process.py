@@ -99,7 +99,7 @@ def _judged(batch: RawBatch, parsed: ParsedBatch, context: CleaningContext, proc
     kinds = frozenset(context.policies["privacy"]["free_text"]["kinds"])
     for name, hide in (("text", redact), ("subject", redact), ("attributes", redact_json)):
         frame = frame.replace_column(frame.get_column_index(name), hide(frame[name], context.tokeniser, kinds=kinds))
-    topics = _topics(frame)
+    topics = destinations(frame)
     records = _records(frame.hstack(_sealed(topics, parsed.positions, batch, context)), topics)
     for row, stated in columns.items():
         if topics[row] in KEPT_TOPICS:
@@ -131,8 +131,8 @@ def _rejected(
     return rows
 
 
-def _topics(frame: pl.DataFrame) -> list[str]:
-    """Where each record belongs: by its route, else by its kind, else by its channel."""
+def destinations(frame: pl.DataFrame) -> list[str]:
+    """The topic each record belongs to: by its route, else by its kind, else by its channel."""
     places = zip(frame["route"], frame["kind"], frame["channel"], strict=True)
     return [
         _TOPIC_BY_ROUTE.get(route) or _TOPIC_BY_KIND.get(kind) or _TOPIC_BY_CHANNEL.get(channel, "interactions.clean")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.writer import ColumnProperties, WriterProperties
+from deltalake.writer import BloomFilterProperties, ColumnProperties, WriterProperties
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +92,10 @@ class DeltaStore:
         """True for a table without a file."""
         return not self._table.file_uris()
 
-    def append(self, rows: pa.Table, moves: Mapping[str, Move]) -> int:
+    def append(self, rows: pa.Table, moves: Mapping[str, Move], *, layout: WriterProperties | None = None) -> int:
         """Append rows and move positions in one commit; gives the rows written. No rows: only positions move.
+
+        `layout` writes this batch with Parquet settings of its own.
 
         Raises:
             LostRace: a position isn't where `moves` saw it, before or during the commit. Nothing was written.
@@ -115,7 +117,7 @@ class DeltaStore:
                     self._table,
                     rows,
                     mode="append",
-                    writer_properties=self._writer,
+                    writer_properties=layout or self._writer,
                     commit_properties=properties,
                     post_commithook_properties=hooks,
                 )
@@ -132,13 +134,19 @@ class DeltaStore:
         return rows.num_rows
 
 
-def writer_properties(schema: pa.Schema) -> WriterProperties:
-    """Parquet settings of every file we write: ZSTD level 1 (DECISIONS.md has the figures)."""
-    plain = ColumnProperties(dictionary_enabled=False)
+def writer_properties(
+    schema: pa.Schema, *, row_group_rows: int | None = None, bloom_filters: Mapping[str, int] | None = None
+) -> WriterProperties:
+    """Parquet settings of every file we write: ZSTD level 1 (DECISIONS.md has the figures).
+
+    `bloom_filters` by column: how many different values a row group holds at most.
+    """
+    columns = {name: ColumnProperties(dictionary_enabled=False) for name in schema.names if name in _DISTINCT}
+    for name, distinct in (bloom_filters or {}).items():
+        filters = BloomFilterProperties(set_bloom_filter_enabled=True, fpp=0.01, ndv=distinct)
+        columns[name] = ColumnProperties(bloom_filter_properties=filters)
     return WriterProperties(
-        compression="ZSTD",
-        compression_level=1,
-        column_properties={name: plain for name in schema.names if name in _DISTINCT} or None,
+        compression="ZSTD", compression_level=1, max_row_group_size=row_group_rows, column_properties=columns or None
     )
 
 

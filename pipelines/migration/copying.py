@@ -1,0 +1,157 @@
+"""The copy itself: full in key order, then what changed; every chunk is whole in the lake before the next is read.
+
+A chunk is committed in this order: its raw bytes, the vault's entries of its personal values, the rows of each output.
+Whoever starts after a kill finds how far each of them is in the tables, and first makes good what is behind bronze.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import polars as pl
+
+from pipelines.cleaning.context import CleaningContext
+from pipelines.migration.chunks import FULL, INCREMENTS, Chunk, rows_of
+from pipelines.migration.declaration import SourceTable
+from pipelines.migration.history_rows import judged, outputs
+
+
+class Source(Protocol):
+    """A table of the old system, in pages of rows as text."""
+
+    columns: list[str]
+
+    def full(self, last_key: str | None, done_rows: int, limit: int) -> Iterator[pl.DataFrame]:
+        """Rows after those that were taken."""
+
+    def changed_since(self, mark: str, limit: int) -> Iterator[pl.DataFrame]:
+        """Rows that may have changed since the mark."""
+
+    def keys(self, limit: int) -> Iterator[list[str]]:
+        """Every key there is."""
+
+
+@dataclass
+class Counted:
+    """What one run did to one source table, in rows."""
+
+    read: int = 0
+    written: dict[str, int] = field(default_factory=dict)
+    unchanged: int = 0
+    changed: int = 0
+    deleted: int = 0
+    made_good: int = 0
+    vault_entries: int = 0
+
+    def add(self, tables: dict) -> None:
+        """Rows by output table."""
+        for name, rows in tables.items():
+            self.written[name] = self.written.get(name, 0) + rows.num_rows
+
+
+@dataclass
+class Copier:
+    """Copies one source table.
+
+    ``publish_vault`` takes (token, JSON) and returns once they are safe; ``clock_us`` is the time of receipt;
+    ``tell`` is called with the rows done after each chunk.
+    """
+
+    table: SourceTable
+    topic: str
+    lake: object  # pipelines.io.migration_lake.HistoryLake
+    context: CleaningContext
+    publish_vault: Callable[[Sequence[tuple[str, str]]], object]
+    clock_us: Callable[[], int]
+    chunk_rows: int
+    tell: Callable[[int], None] = lambda rows: None
+    counted: Counted = field(default_factory=Counted)
+
+    def make_good(self, columns: Sequence[str]) -> None:
+        """Outputs that a kill left behind bronze get their rows, out of bronze's bytes."""
+        from pipelines.io.migration_lake import BRONZE
+
+        for partition in (FULL, INCREMENTS):
+            end = self.lake.end(BRONZE, partition)
+            behind = {name: self.lake.end(name, partition) for name in outputs(self.table)}
+            while (first := min(behind.values(), default=end)) < end:
+                # As far as the next output stands, so that each piece is whole for those that lack it.
+                to = min([place for place in behind.values() if place > first] + [end, first + self.chunk_rows])
+                chunk = self.lake.raw_chunk(partition, first, to, columns)
+                self._derive(chunk, [name for name, place in behind.items() if place == first])
+                self.counted.made_good += len(chunk)
+                behind = {name: max(place, to) if place == first else place for name, place in behind.items()}
+
+    def full(self, source: Source) -> None:
+        """Every row, from where the last run stopped."""
+        from pipelines.io.migration_lake import BRONZE
+
+        self.make_good(source.columns)
+        first = self.lake.end(BRONZE, FULL)
+        self.tell(first)
+        for rows in source.full(self.lake.last_key(FULL), first, self.chunk_rows):
+            chunk = Chunk(rows, rows[self.table.key].to_list(), self.topic, FULL, first, self.clock_us())
+            self._commit(chunk)
+            first = chunk.end
+
+    def increment(self, source: Source, mark: str) -> None:
+        """What changed since the mark, and what is gone."""
+        self.make_good(source.columns)
+        for rows in source.changed_since(mark, self.chunk_rows):
+            self.counted.read += len(rows)
+            self._take_changes(rows)
+        if self.table.deleted == "compare":
+            self._take_deletions(source)
+
+    def _take_changes(self, rows: pl.DataFrame) -> None:
+        keys = rows[self.table.key].to_list()
+        known = self.lake.newest_of_keys(keys)
+        payloads = Chunk(rows, keys, self.topic, INCREMENTS, 0, 0).payloads()
+        wanted, revisions, deleted = [], [], []
+        for row, (key, payload) in enumerate(zip(keys, payloads, strict=True)):
+            before, revision, was_deleted = known.get(key, (None, -1, False))
+            gone = self._softly_deleted(rows, row)
+            if before == payload and was_deleted == gone:
+                self.counted.unchanged += 1
+                continue
+            wanted.append(row)
+            revisions.append(revision + 1)
+            deleted.append(gone)
+        self.counted.changed += len(wanted)
+        self._commit_increment(rows[wanted], [keys[row] for row in wanted], revisions, deleted)
+
+    def _softly_deleted(self, rows: pl.DataFrame, row: int) -> bool:
+        column = self.table.deleted_column
+        return column is not None and rows[column][row] not in (None, "", "0")
+
+    def _take_deletions(self, source: Source) -> None:
+        for keys in self.lake.keys_gone(source.keys(100_000), self.chunk_rows):
+            known = self.lake.newest_of_keys(keys)
+            there = [key for key in keys if key in known and not known[key][2]]
+            rows = rows_of([known[key][0] for key in there], source.columns)
+            self.counted.deleted += len(there)
+            self._commit_increment(rows, there, [known[key][1] + 1 for key in there], [True] * len(there))
+
+    def _commit_increment(self, rows: pl.DataFrame, keys: list[str], revisions: list[int], deleted: list[bool]) -> None:
+        from pipelines.io.migration_lake import BRONZE
+
+        if keys:
+            first = self.lake.end(BRONZE, INCREMENTS)
+            self._commit(Chunk(rows, keys, self.topic, INCREMENTS, first, self.clock_us(), revisions, deleted))
+
+    def _commit(self, chunk: Chunk) -> None:
+        self.lake.append_raw(chunk)
+        self._derive(chunk, outputs(self.table))
+        if chunk.partition == FULL:
+            self.counted.read += len(chunk)
+        self.tell(chunk.end)
+
+    def _derive(self, chunk: Chunk, targets: Sequence[str]) -> None:
+        made = judged(chunk, self.table, self.context, self.clock_us())
+        self.counted.vault_entries += len(made.vault)
+        self.publish_vault(made.vault)  # before the rows: no token stands in the lake whose value nobody has
+        for name in targets:
+            self.lake.append(name, made.tables[name], chunk)
+        self.counted.add({name: made.tables[name] for name in targets})
