@@ -45,9 +45,7 @@ class Desk:
     def open(self, name: str) -> DeltaStore:
         """As the tiering service opens it."""
         table = contracts.table(name)
-        return open_store(
-            self.path(name), contracts.arrow_schema(table), table.partition_by, name=name, description=""
-        )
+        return open_store(self.path(name), contracts.arrow_schema(table), table.partition_by, name=name, description="")
 
     def lake(self) -> HistoryLake:
         """Seen by a process that starts anew."""

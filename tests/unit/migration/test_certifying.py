@@ -1,0 +1,76 @@
+"""The certificate finds what was planted, and names it; and says nothing where nothing is wrong."""
+
+from __future__ import annotations
+
+import random
+import shutil
+
+import pytest
+
+from pipelines.cleaning.context import CleaningContext
+from pipelines.io import second_reading, stored_history
+from pipelines.migration import certifying
+from tests.bench import migration_damage
+from tests.unit.migration.desks import KEY, Desk
+
+
+def compared(desk: Desk):
+    context = CleaningContext.create(KEY)
+    with stored_history.stored(desk.table, desk.topic, desk.path, desk.folder) as connection:
+        found = certifying.compare(
+            desk.table, lambda: second_reading.expected_rows(desk.kind, desk.table, None), connection,
+            context, "secret",
+        )  # fmt: skip
+        keys = [reject.key for reject in found.rejected]
+        source = second_reading.source_kpis(desk.kind, desk.table, None)
+        excepted = second_reading.source_kpis(desk.kind, desk.table, None, keys)
+        ours = stored_history.stored_kpis(connection, desk.table)
+        found.kpi_unequal = list(certifying.unequal_figures(source, excepted, ours))
+        found.kpi_groups = len(source)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_an_honest_copy_is_accurate_but_for_its_rejects(tmp_path, kind) -> None:
+    desk = Desk(tmp_path, 2_000, kind=kind)
+    desk.copier().full(desk.files())
+    found = compared(desk)
+    assert found.differences == []
+    assert found.balance.closes
+    assert {r.key: r.rule for r in found.rejected} == desk.dirt
+    assert found.accuracy == (2_000 - 8) / 2_000
+    assert all(source == lake for source, lake in found.hashes.values())
+    assert found.kpi_unequal == []
+    assert found.kpi_groups > 500
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory) -> Desk:
+    """One copy of 3,000 rows; each test damages a copy of its lake."""
+    desk = Desk(tmp_path_factory.mktemp("desk"), 3_000)
+    desk.copier().full(desk.files())
+    return desk
+
+
+@pytest.fixture
+def damaged(copied, tmp_path, monkeypatch) -> Desk:
+    shutil.copytree(copied.folder / "lake", tmp_path / "lake")
+    monkeypatch.setattr(copied, "path", lambda name: tmp_path.joinpath("lake", *name.split(".")))
+    return copied
+
+
+# Ten seeds a kind; the bench runs more.
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("kind", migration_damage.KINDS)
+def test_what_was_planted_is_found_and_named(damaged, kind, seed) -> None:
+    chance = random.Random(f"{kind}/{seed}")
+    home = chance.choice(["silver.interactions", "silver.feedback"])
+    planted = migration_damage.plant(damaged.path(home), damaged.topic, kind, chance)
+    found = compared(damaged)
+    assert found.differences != []
+    assert migration_damage.as_expected(found.differences, [planted]), (planted, found.differences)
+    wrong = 0 if kind == "row_twice" else len(planted.expected)
+    assert found.accuracy == (3_000 - len(damaged.dirt) - max(wrong, 1)) / 3_000
+    # figures by the month show it as well, unless only words changed
+    assert bool(found.kpi_unequal) or kind in ("changed_character", "shifted_time_zone", "swapped_columns")
+    assert found.balance.closes == (kind not in ("lost_row", "row_twice"))
