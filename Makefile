@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: upkeep-report help setup demo demo-daily up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean regions-proof store-import-report connectors-report quality-report restore-drill
+.PHONY: upkeep-report help setup demo demo-daily up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean regions-proof store-import-report connectors-report quality-report restore-drill migration-report
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ rfm-report: setup  ## value tiers on real orders: customers worked by hand, reco
 
 quality-report: setup  ## a defect of each kind planted, readers who look; a day's cost; anomalies: quality.json
 	@$(BIN)/python -m tests.bench.quality $(ARGS)
+
+migration-report: setup  ## ten years of an old system, killed, damaged, looked up: migration.json (ARGS="--rows 100000")
+	@$(BIN)/python -m tests.bench.migration $(ARGS)
 
 lock: setup  ## resolve requirements.lock again from setup.cfg (needs the network)
 	@PATH="$$PATH:$(BIN)" uv pip compile setup.cfg --extra test --excludes infra/stack/left_out.txt --overrides infra/stack/overrides.txt -o requirements.lock --python-version 3.11 $(ARGS)

@@ -45,6 +45,7 @@ COMMANDS: dict[str, Mounted] = {
     "lookup": Mounted("jobs.ops.lookup", "Keys of who may look customers up; publish the view they see."),
     "vault": Mounted("jobs.ops.vault", "Open a token's personal value, by role and with a reason."),
     "erase": Mounted("jobs.ops.erase", "Erase a person from every store, with a certificate."),
+    "migrate": Mounted("jobs.ops.migrate", "History of another system into the lake, with a certificate."),
     "keys": Mounted("jobs.ops.keys", "Versions of the master key: rotate without a stop, status, retire."),
     "maintain": Mounted("jobs.ops.maintain", "The daily upkeep of all tables of the lake: compact, vacuum, retention."),
     "lineage": Mounted("jobs.ops.lineage", "Where a table comes from and goes to, with the job of each step."),

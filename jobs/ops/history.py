@@ -1,4 +1,4 @@
-"""`kefulake history`: one customer's contacts over all channels, out of the serving database."""
+"""`kefulake history`: one customer's contacts over all channels: the recent ones served, older ones out of the lake."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def command(
         raise typer.BadParameter("name the customer by --customer or by --phone, one of them")
     settings = Settings.load()
     hidden = hidden_from(role)
+    tokens: list[str] = []
     try:
         with connect(settings.database_reader_url).connect() as connection:
             if customer is not None:
@@ -39,6 +40,7 @@ def command(
             else:
                 (subject,) = tokens = _phone_tokens(settings, phone)
                 contacts = history_by_phone(connection, tokens, limit)
+        contacts = with_older(contacts, settings, customer, tokens, limit)
     except (DBAPIError, FileNotFoundError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
         typer.echo(f"The serving database cannot be asked: {reason}. Is it up? kefulake status", err=True)
@@ -59,6 +61,23 @@ def hidden_from(role: str) -> list[str]:
     return [name for name, how in seen.items() if how == "hidden"]
 
 
+def with_older(
+    served: list[Contact], settings: Settings, customer: str | None, tokens: list[str], limit: int
+) -> list[Contact]:
+    """The served contacts, and where they are fewer than asked for those that only the lake still holds."""
+    if len(served) >= limit:
+        return served
+    from pipelines.io.lake_history import history_of_customers, history_of_phone
+
+    if customer is not None:
+        older = history_of_customers(settings.lake, [customer], limit)
+    else:
+        older = history_of_phone(settings.lake, tokens[0], limit)
+    known = {contact.event_id for contact in served}
+    every = [*served, *(contact for contact in older if contact.event_id not in known)]
+    return sorted(every, key=lambda contact: contact.occurred_at, reverse=True)[:limit]
+
+
 def _phone_tokens(settings: Settings, phone: str) -> list[str]:
     """The number's token; nothing of the number leaves this process."""
     from pipelines.privacy.keys import MasterKey
@@ -73,9 +92,7 @@ def _phone_tokens(settings: Settings, phone: str) -> list[str]:
 def print_contacts(contacts: list[Contact], console: Console) -> None:
     """A table of the contacts, or a line that there are none."""
     if not contacts:
-        console.print(
-            "No contact of this customer is in the serving database. It holds the recent ones; older: kefulake query."
-        )
+        console.print("No contact of this customer is in the serving database or in the lake.")
         return
     whose = [_whose(contact) for contact in contacts]
     several = len(set(whose)) > 1  # one phone, several customers: then each line says whose it is

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 # Min and max of these go into the table's log, for skipping files; statistics over free text only make the log heavy.
 _INDEXED = (
     "raw_topic", "raw_partition", "raw_offset", "received_at", "occurred_at", "processed_at", "event_id", "channel",
-    "customer_id", "session_id", "token", "hour_at", "valid_from_at",
+    "customer_id", "session_id", "token", "hour_at", "valid_from_at", "phone_token",
 )  # fmt: skip
 # What hardly repeats: encrypted bytes, and what names one message. A dictionary of them is built only to be thrown
 # away: without it 50,000 interactions take 1.6 instead of 2.6 us a row to write, and 43 bytes instead of 50.
@@ -31,6 +31,9 @@ _DISTINCT = (
     "payload_ciphertext", "payload_encrypted", "wrapped_key", "nonce", "ciphertext",
     "raw_offset", "event_id", "source_message_id", "received_at", "occurred_at",
 )  # fmt: skip
+
+
+SKIPPING = "delta.dataSkippingStatsColumns"
 
 
 class LostRace(Exception):
@@ -168,10 +171,10 @@ def open_store(
         "delta.checkpointInterval": str(checkpoint_every),
         "delta.logRetentionDuration": f"interval {log_retention_hours} hours",
         "delta.enableExpiredLogCleanup": "true",
-        "delta.dataSkippingStatsColumns": ",".join(column for column in _INDEXED if column in schema.names),
+        SKIPPING: ",".join(column for column in _INDEXED if column in schema.names),
     }
-    if not settings["delta.dataSkippingStatsColumns"]:
-        del settings["delta.dataSkippingStatsColumns"]
+    if not settings[SKIPPING]:
+        del settings[SKIPPING]
     table = _open_or_create(str(path), schema, partition_by, name, description, settings)
     if list(table.metadata().partition_columns) != list(partition_by):
         raise SchemaRefused(

@@ -26,7 +26,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Tr
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
-from pipelines.io.delta import writer_properties
+from pipelines.io.delta import SKIPPING, writer_properties
 from pipelines.io.pace import paced
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ def _merge(
         pa.RecordBatchReader.from_batches(inner, paced(batches.to_batches(), rest_factor)),
         mode="error",
         writer_properties=writer_properties(schema),
-        configuration={k: v for k, v in metadata.configuration.items() if k == "delta.dataSkippingStatsColumns"},
+        configuration={k: v for k, v in metadata.configuration.items() if k == SKIPPING},
     )
     logged = (scratch / "_delta_log" / f"{0:020}.json").read_text(encoding="utf-8").splitlines()
     adds = [action["add"] for action in map(json.loads, logged) if "add" in action]
