@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--chunk-rows", type=int, default=250_000)
     parser.add_argument("--keep", action="store_true", help="leave the folder build/migration-bench as it is")
     arguments = parser.parse_args()
-    with scratch_stack("migration-bench", only=["kafka", "mariadb", "tiering"], keep=arguments.keep) as settings:
+    with scratch_stack("migration-bench", only=["kafka", "mariadb", "tiering", "serving-writer"], keep=arguments.keep) as settings:
         figures = measure(settings, arguments.rows, arguments.seed, arguments.chunk_rows)
     report_file.merge(REPORT, figures)
     shown = Table("figure", "value", box=None, header_style="bold")
