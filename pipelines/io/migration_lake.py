@@ -124,7 +124,7 @@ class HistoryLake:
         told = [of_header(h) for h in headers]
         return Chunk(
             rows_of(payloads, columns), [key.decode() for key in keys], self._topic, partition, first, received[0],
-            [revision for revision, _ in told], [deleted for _, deleted in told],
+            *([list(values) for values in zip(*told, strict=True)] if told else ()),
         )  # fmt: skip
 
     def newest_of_keys(self, keys: Sequence[str]) -> dict[str, tuple[bytes, int, bool]]:
@@ -141,7 +141,7 @@ class HistoryLake:
                 [self._topic],
             ).fetchall()
         return {
-            key.decode(): (open_bronze(sealed, self._key, partition, offset), *of_header(headers))
+            key.decode(): (open_bronze(sealed, self._key, partition, offset), *of_header(headers)[:2])
             for key, partition, offset, headers, sealed in found
         }
 

@@ -120,6 +120,10 @@ class MySqlTable:
             while page := cursor.fetchmany(limit):
                 yield [row[0] for row in page]
 
+    def repeated_keys(self) -> set[str]:
+        """None: the key is the primary key."""
+        return set()
+
     def rows(self) -> int:
         """Rows the table has now."""
         with self.cursor() as cursor:

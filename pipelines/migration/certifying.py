@@ -16,6 +16,7 @@ from pipelines.io.second_reading import Kpis
 from pipelines.io.stored_history import Balance, Rejected
 from pipelines.migration.declaration import SourceTable
 from pipelines.migration.fingerprints import Difference, Fingerprint, bucket_sql, differences, differing, summed
+from pipelines.migration.history_rows import KEY_TWICE
 from pipelines.privacy.free_text import redact, redact_json
 
 Expected = Callable[[], Iterable[pa.Table]]
@@ -57,30 +58,29 @@ def compare(
     """
     columns = [f"c_{column.target}" for column in table.columns]
     refused = stored_history.rejected(connection)
-    skip = {reject.key for reject in refused}
+    left_out = LeftOut.of(refused)
     source = Fingerprint.empty(columns)
-    source_rows = refused_rows = 0
+    source_rows = 0
     with duckdb.connect() as reading:
-        for rows in expected():
-            source_rows += rows.num_rows
-            rows = _without(rows, skip)
+        for rows in left_out.from_each(expected()):
+            source_rows = source.rows + left_out.dropped + len(rows)
             reading.register("batch", hidden(rows, table, context))
             source.add(summed(reading, "batch", columns, secret))
             tell(source_rows)
-        refused_rows = source_rows - source.rows
+        source_rows = source.rows + left_out.dropped
         lake = Fingerprint.empty(columns)
         lake.add(summed(connection, "live", columns, secret))
         buckets = differing(source, lake)
-        found = _row_by_row(table, expected, connection, context, secret, skip, buckets) if buckets else []
+        found = _row_by_row(table, expected, connection, context, secret, refused, buckets) if buckets else []
     hashes = {c.removeprefix("c_"): (source.of_column(c), lake.of_column(c)) for c in columns}
     # A reject whose key the source has no more is history, not a row that lacks.
-    there = refused if refused_rows == len(skip) else _still_there(expected, refused)
+    there = refused if left_out.dropped == len(refused) else _still_there(expected, refused)
     return Compared(table.name, table.targets, source_rows, stored_history.balance(connection), hashes, there, found)
 
 
 def _row_by_row(
     table: SourceTable, expected: Expected, lake: duckdb.DuckDBPyConnection, context: CleaningContext,
-    secret: str, skip: set[str], buckets: Sequence[int],
+    secret: str, refused: Sequence[Rejected], buckets: Sequence[int],
 ) -> list[Difference]:  # fmt: skip
     """The rows of the buckets that differ, side by side."""
     columns = [f"c_{column.target}" for column in table.columns]
@@ -90,8 +90,8 @@ def _row_by_row(
     with duckdb.connect() as side:
         side.execute(f"CREATE TABLE source ({', '.join(f'{n} VARCHAR' for n in names.split(', '))})")
         side.execute(f"CREATE TABLE stored ({', '.join(f'{n} VARCHAR' for n in names.split(', '))})")
-        for rows in expected():
-            side.register("batch", hidden(_without(rows, skip), table, context))
+        for rows in LeftOut.of(refused).from_each(expected()):
+            side.register("batch", hidden(rows, table, context))
             side.execute(f"INSERT INTO source SELECT {names} FROM batch WHERE {wanted}")  # noqa: S608
         for batch in lake.sql(f"SELECT {names} FROM live WHERE {wanted}").to_arrow_reader(100_000):  # noqa: S608
             side.register("batch", pa.Table.from_batches([batch]))
@@ -99,11 +99,31 @@ def _row_by_row(
         return differences(side, "source", "stored", columns)
 
 
-def _without(rows: pa.Table, keys: set[str]) -> pa.Table:
-    if not keys:
-        return rows
-    frame = pl.DataFrame(rows)
-    return frame.filter(~pl.col("key").is_in(list(keys))).to_arrow()
+@dataclass
+class LeftOut:
+    """Takes rows that are rejects out of one reading of the source; of a key that stands twice all but the first."""
+
+    keys: frozenset[str]
+    twice: frozenset[str]
+    dropped: int = 0
+
+    @classmethod
+    def of(cls, refused: Sequence[Rejected]) -> LeftOut:
+        """For the rejects of a table."""
+        twice = frozenset(reject.key for reject in refused if reject.rule == KEY_TWICE)
+        return cls(frozenset(reject.key for reject in refused if reject.rule != KEY_TWICE), twice)
+
+    def from_each(self, pages: Iterable[pa.Table]) -> Iterator[pl.DataFrame]:
+        """The pages without them."""
+        seen: set[str] = set()
+        for page in pages:
+            frame = pl.DataFrame(page)
+            keep = ~frame["key"].is_in(list(self.keys)) if self.keys else pl.repeat(True, len(frame), eager=True)
+            for row in frame["key"].is_in(list(self.twice)).arg_true().to_list() if self.twice else ():
+                keep[row] = bool(keep[row]) and frame["key"][row] not in seen
+                seen.add(frame["key"][row])
+            self.dropped += len(frame) - int(keep.sum())
+            yield frame.filter(keep)
 
 
 def _still_there(expected: Expected, refused: Sequence[Rejected]) -> list[Rejected]:
@@ -113,9 +133,8 @@ def _still_there(expected: Expected, refused: Sequence[Rejected]) -> list[Reject
     return [reject for reject in refused if reject.key in there]
 
 
-def hidden(rows: pa.Table, table: SourceTable, context: CleaningContext) -> pa.Table:
+def hidden(frame: pl.DataFrame, table: SourceTable, context: CleaningContext) -> pa.Table:
     """Expected rows with tokens where the table holds tokens, and numbers in text replaced; the key as it is stored."""
-    frame = pl.DataFrame(rows)
     kinds = frozenset(context.policies["privacy"]["free_text"]["kinds"])
     scoped = set(context.policies["privacy"]["scoped_by_channel"])
     made = {}

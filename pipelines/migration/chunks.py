@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import orjson
 import polars as pl
@@ -18,7 +19,7 @@ class Chunk:
 
     ``rows``: one String column a source column; ``keys`` as the source writes them; row n stands at
     ``first_offset + n``. ``revisions``: 0 where the row is new, higher for a changed or deleted one; ``deleted``: the
-    source has the row no more, its content is what it was.
+    source has the row no more, its content is what it was; ``repeats``: a file holds the key a second time.
     """
 
     rows: pl.DataFrame
@@ -29,6 +30,7 @@ class Chunk:
     received_us: int
     revisions: Sequence[int] = field(default=())
     deleted: Sequence[bool] = field(default=())
+    repeats: Sequence[bool] = field(default=())
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -51,6 +53,10 @@ class Chunk:
         """True for each row that is no more."""
         return list(self.deleted) or [False] * len(self)
 
+    def repeats_each(self) -> list[bool]:
+        """True for each row whose key stood in an earlier one."""
+        return list(self.repeats) or [False] * len(self)
+
     def payloads(self) -> list[bytes]:
         """The row as it came: a JSON object of its columns as the source writes them, in the source's order."""
         if not self.rows.columns:
@@ -59,27 +65,32 @@ class Chunk:
 
     def headers(self) -> list[str | None]:
         """What a later reading of the raw bytes needs besides them; None for a plain new row."""
-        return [
-            None if not revision and not gone else header(revision, gone)
-            for revision, gone in zip(self.revision_of_each(), self.deleted_each(), strict=True)
-        ]
+        told = zip(self.revision_of_each(), self.deleted_each(), self.repeats_each(), strict=True)
+        return [header(*one) if any(one) else None for one in told]
 
 
-def header(revision: int, deleted: bool) -> str:
-    """Revision and deletion as bronze keeps them.
+class Told(NamedTuple):
+    """What bronze's headers say of a row."""
 
-    >>> header(2, True), of_header(header(2, True)), of_header(None)
-    ('{"revision":2,"deleted":true}', (2, True), (0, False))
+    revision: int = 0
+    deleted: bool = False
+    repeats: bool = False
+
+
+def header(revision: int, deleted: bool, repeats: bool = False) -> str:
+    """Revision, deletion and repetition as bronze keeps them.
+
+    >>> header(2, True)
+    '{"revision":2,"deleted":true,"repeats":false}'
+    >>> of_header(header(2, True)) == Told(2, True), of_header(None) == Told()
+    (True, True)
     """
-    return orjson.dumps({"revision": revision, "deleted": deleted}).decode()
+    return orjson.dumps(Told(revision, deleted, repeats)._asdict()).decode()
 
 
-def of_header(stated: str | None) -> tuple[int, bool]:
-    """Revision and deletion out of bronze's headers."""
-    if stated is None:
-        return 0, False
-    told: Mapping = orjson.loads(stated)
-    return told["revision"], told["deleted"]
+def of_header(stated: str | None) -> Told:
+    """The same out of bronze's headers."""
+    return Told() if stated is None else Told(**orjson.loads(stated))
 
 
 def rows_of(payloads: Sequence[bytes], columns: Sequence[str]) -> pl.DataFrame:

@@ -32,6 +32,9 @@ class Source(Protocol):
     def keys(self, limit: int) -> Iterator[list[str]]:
         """Every key there is."""
 
+    def repeated_keys(self) -> set[str]:
+        """Keys that more than one row has."""
+
 
 @dataclass
 class Counted:
@@ -91,10 +94,28 @@ class Copier:
         self.make_good(source.columns)
         first = self.lake.end(BRONZE, FULL)
         self.tell(first)
+        repeated = source.repeated_keys()
         for rows in source.full(self.lake.last_key(FULL), first, self.chunk_rows):
-            chunk = Chunk(rows, rows[self.table.key].to_list(), self.topic, FULL, first, self.clock_us())
+            keys = rows[self.table.key].fill_null("").to_list()
+            chunk = Chunk(
+                rows, keys, self.topic, FULL, first, self.clock_us(), deleted=self._softly_deleted(rows),
+                repeats=self._repeats(keys, repeated),
+            )  # fmt: skip
             self._commit(chunk)
             first = chunk.end
+
+    def _repeats(self, keys: Sequence[str], repeated: set[str]) -> list[bool]:
+        """True where an earlier row of the files has the key. Which keys are more than one row's was counted before."""
+        suspects = {key for key in keys if key in repeated}
+        if not suspects:
+            return []
+        taken = set(self.lake.newest_of_keys(sorted(suspects)))
+        told = []
+        for key in keys:
+            told.append(key in taken)
+            if key in suspects:
+                taken.add(key)
+        return told
 
     def increment(self, source: Source, mark: str) -> None:
         """What changed since the mark, and what is gone."""
@@ -106,13 +127,14 @@ class Copier:
             self._take_deletions(source)
 
     def _take_changes(self, rows: pl.DataFrame) -> None:
-        keys = rows[self.table.key].to_list()
+        keys = rows[self.table.key].fill_null("").to_list()
         known = self.lake.newest_of_keys(keys)
         payloads = Chunk(rows, keys, self.topic, INCREMENTS, 0, 0).payloads()
+        soft = self._softly_deleted(rows) or [False] * len(rows)
         wanted, revisions, deleted = [], [], []
         for row, (key, payload) in enumerate(zip(keys, payloads, strict=True)):
             before, revision, was_deleted = known.get(key, (None, -1, False))
-            gone = self._softly_deleted(rows, row)
+            gone = soft[row]
             if before == payload and was_deleted == gone:
                 self.counted.unchanged += 1
                 continue
@@ -122,9 +144,12 @@ class Copier:
         self.counted.changed += len(wanted)
         self._commit_increment(rows[wanted], [keys[row] for row in wanted], revisions, deleted)
 
-    def _softly_deleted(self, rows: pl.DataFrame, row: int) -> bool:
-        column = self.table.deleted_column
-        return column is not None and rows[column][row] not in (None, "", "0")
+    def _softly_deleted(self, rows: pl.DataFrame) -> list[bool]:
+        """True for each row that the source has marked as deleted; nothing where it has no such mark."""
+        if self.table.deleted_column is None:
+            return []
+        mark = rows[self.table.deleted_column].fill_null("")
+        return (~mark.is_in(["", "0"])).to_list()
 
     def _take_deletions(self, source: Source) -> None:
         for keys in self.lake.keys_gone(source.keys(100_000), self.chunk_rows):

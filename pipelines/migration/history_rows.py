@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -30,6 +31,7 @@ from pipelines.privacy.free_text import redact, redact_json
 from pipelines.privacy.payloads import coordinates
 
 REJECTS, REVIEW = "quarantine.rejects", "review.queue"
+KEY_TWICE = "migration.key_twice"
 OTHER_TARGET, OUT_OF_RANGE = "migration.other_target", "time.out_of_range"
 _TABLE_OF_TOPIC = {
     "interactions.clean": "silver.interactions", "feedback.clean": "silver.feedback",
@@ -67,6 +69,8 @@ def judged(chunk: Chunk, table: SourceTable, context: CleaningContext, processed
             *(pl.when(doubtful).then(None).otherwise(pl.col(name)).alias(name) for name in ("rule", "reason")),
             pl.when(doubtful).then(pl.lit("kept")).otherwise(pl.col("route")).alias("route"),
         )
+    for row in np.flatnonzero(chunk.repeats_each()).tolist():
+        bad[row] = KEY_TWICE, f"an earlier row of the files has the same {table.key}; which of them counts is not known"
     frame = _refused(_hidden(frame, table, context), bad)
     frame = _revoked(frame, chunk)
     homes = pl.Series("home", [_TABLE_OF_TOPIC[topic] for topic in destinations(frame)], dtype=pl.String)

@@ -41,10 +41,17 @@ def _typed(column: Column, value: str) -> str:
         factor = "" if column.multiply is None else f" * {column.multiply}::DECIMAL(12,6)"
         return f"round(TRY_CAST({value} AS DECIMAL(26,6)){factor})::BIGINT::VARCHAR"
     if column.type == "timestamp":
-        return f"epoch_us(TRY_CAST({value} AS TIMESTAMP) AT TIME ZONE {literal(column.time_zone)})::VARCHAR"
+        return _instant(f"TRY_CAST({value} AS TIMESTAMP)", literal(column.time_zone))
     if column.type == "boolean":
         return f"CASE WHEN lower({value}) IN ({_TRUE}) THEN 'true' WHEN lower({value}) IN ({_FALSE}) THEN 'false' END"
     return f"{value}"
+
+
+def _instant(naive: str, zone: str) -> str:
+    """Of a time the clocks had twice DuckDB takes the later; an hour before is the first, if it reads the same."""
+    at = f"({naive} AT TIME ZONE {zone})"
+    before = f"({at} - INTERVAL 1 HOUR)"
+    return f"epoch_us(CASE WHEN {before} AT TIME ZONE {zone} = {naive} THEN {before} ELSE {at} END)::VARCHAR"
 
 
 def stored_sql(column: Column) -> str:
@@ -55,7 +62,7 @@ def stored_sql(column: Column) -> str:
 
 def expected_columns(table: SourceTable) -> str:
     """Key and every declared column, as a list for SELECT."""
-    key = f"{identifier(table.key)}::VARCHAR AS key"
+    key = f"coalesce({identifier(table.key)}::VARCHAR, '') AS key"
     return ", ".join([key, *(f"{expected_sql(c)} AS {identifier('c_' + c.target)}" for c in table.columns)])
 
 

@@ -33,6 +33,7 @@ from tests.bench.scratch_stack import scratch_stack
 REPORT = PROJECT_ROOT / "build" / "reports" / "migration.json"
 ACCEPTED = {rule: "the old system held it by mistake; kept as a reject" for rule in legacy_desk.DIRT}
 TARGETS = ("silver.interactions", "silver.feedback")
+PARTS = ("kafka", "mariadb", "tiering", "serving-writer")
 MEMORY_LIMIT_MB = 4_000
 console = Console(width=None if sys.stdout.isatty() else 120)
 
@@ -195,7 +196,9 @@ def main() -> None:
     parser.add_argument("--chunk-rows", type=int, default=250_000)
     parser.add_argument("--keep", action="store_true", help="leave the folder build/migration-bench as it is")
     arguments = parser.parse_args()
-    with scratch_stack("migration-bench", only=["kafka", "mariadb", "tiering", "serving-writer"], keep=arguments.keep) as settings:
+    with scratch_stack(
+        "migration-bench", only=["kafka", "mariadb", "tiering", "serving-writer"], keep=arguments.keep
+    ) as settings:
         figures = measure(settings, arguments.rows, arguments.seed, arguments.chunk_rows)
     report_file.merge(REPORT, figures)
     shown = Table("figure", "value", box=None, header_style="bold")

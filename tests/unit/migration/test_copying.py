@@ -61,14 +61,14 @@ def test_a_second_run_changes_nothing(tmp_path) -> None:
         assert rows.equals(before[name]), name
 
 
-# Three chunks of 500 of four commits each; killed before the nth and after it, so at every joint there is.
-@pytest.mark.parametrize("nth", range(12))
+# Two chunks of 150 of four commits each; killed before the nth and after it, so at every joint there is.
+@pytest.mark.parametrize("nth", range(8))
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_anywhere_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, nth, after) -> None:
-    whole = Desk(tmp_path / "whole", 1_200) if (tmp_path / "whole").mkdir() is None else None
+    whole = Desk(tmp_path / "whole", 300, chunk_rows=150) if (tmp_path / "whole").mkdir() is None else None
     whole.copier().full(whole.files())
     (tmp_path / "killed").mkdir()
-    desk = Desk(tmp_path / "killed", 1_200)
+    desk = Desk(tmp_path / "killed", 300, chunk_rows=150)
     commits, honest = [], HistoryLake._append
 
     def append(self, name, rows, chunk):
