@@ -92,7 +92,9 @@ def _phone_tokens(settings: Settings, phone: str) -> list[str]:
 def print_contacts(contacts: list[Contact], console: Console) -> None:
     """A table of the contacts, or a line that there are none."""
     if not contacts:
-        console.print("No contact of this customer is in the serving database or in the lake.")
+        console.print(
+            "No contact of this customer is in the serving database, nor in the lake. Ask further: kefulake query."
+        )
         return
     whose = [_whose(contact) for contact in contacts]
     several = len(set(whose)) > 1  # one phone, several customers: then each line says whose it is

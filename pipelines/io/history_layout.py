@@ -11,7 +11,7 @@ import json
 import shutil
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,8 +26,8 @@ from pipelines.migration.second_path import literal
 
 ORDER = ("phone_token", "customer_id", "occurred_at")
 ROW_GROUP_ROWS = 16_384
-#: Above the tiering service's `small_file_bytes`, so that it leaves them as they are.
-FILE_BYTES = 48 << 20
+#: Some 45 MB: above the tiering service's `small_file_bytes`, so that it leaves them as they are.
+FILE_ROWS = 900_000
 _TRIES = 5
 
 
@@ -110,6 +110,7 @@ def _sorted_files(
     columns, order = ", ".join(f'"{name}"' for name in inner.names), ", ".join(f"{n} NULLS LAST" for n in ORDER)
     statistics = {k: v for k, v in metadata.configuration.items() if k == SKIPPING}
     blooms = {"customer_id": ROW_GROUP_ROWS // 4}
+    layout = writer_properties(schema, row_group_rows=ROW_GROUP_ROWS, bloom_filters=blooms)
     with duckdb.connect() as connection:
         connection.execute(f"SET memory_limit = '{int(memory_mb)}MB'")
         connection.execute("SET temp_directory = ?", [str(scratch)])
@@ -117,21 +118,34 @@ def _sorted_files(
         files = f"read_parquet([{listed}], hive_partitioning=false, union_by_name=true)"
         query = f"SELECT {columns} FROM {files} ORDER BY {order}"  # noqa: S608
         rows = connection.sql(query).to_arrow_reader(ROW_GROUP_ROWS)
-        write_deltalake(
-            str(aside),
-            pa.RecordBatchReader.from_batches(inner, (_as(batch, inner) for batch in rows)),
-            mode="error",
-            target_file_size=FILE_BYTES,
-            writer_properties=writer_properties(schema, row_group_rows=ROW_GROUP_ROWS, bloom_filters=blooms),
-            configuration=statistics,
-        )
-    logged = (aside / "_delta_log" / f"{0:020}.json").read_text(encoding="utf-8").splitlines()
-    adds = [action["add"] for action in map(json.loads, logged) if "add" in action]
+        adds = []
+        for nth, piece in enumerate(_pieces(rows, inner)):
+            write_deltalake(
+                str(aside / str(nth)), piece, mode="error", writer_properties=layout, configuration=statistics
+            )
+            logged = (aside / str(nth) / "_delta_log" / f"{0:020}.json").read_text(encoding="utf-8").splitlines()
+            written = [action["add"] for action in map(json.loads, logged) if "add" in action]
+            adds += [add | {"path": f"{nth}/{add['path']}"} for add in written]
     found, expected = sum(json.loads(a["stats"])["numRecords"] for a in adds), sum(f.rows for f in chosen)
     if found != expected:
         raise RearrangeFailed(f"{path}: {len(chosen)} files hold {expected} rows, sorted {found}; nothing was changed")
-    return [moved_in(path, aside, add, chosen[0]) for add in adds]
+    # Each file's scratch table has a folder of its own; in the table they lie side by side under names of their own.
+    return [_moved(path, aside, add, chosen[0]) for add in adds]
 
 
-def _as(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    return pa.Table.from_batches([batch]).cast(schema).combine_chunks().to_batches()[0]
+def _moved(path: Path, aside: Path, add: dict, like: TableFile) -> AddAction:
+    folder, _, name = add["path"].rpartition("/")
+    return moved_in(path, aside / folder, add | {"path": name}, like)
+
+
+def _pieces(rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Tables of ``FILE_ROWS``, each of one chunk: several delta-rs would write as its threads get at them."""
+    held, size = [], 0
+    for batch in rows:
+        held.append(pa.Table.from_batches([batch]).cast(schema))
+        size += batch.num_rows
+        if size >= FILE_ROWS:
+            yield pa.concat_tables(held).combine_chunks()
+            held, size = [], 0
+    if held:
+        yield pa.concat_tables(held).combine_chunks()

@@ -89,7 +89,8 @@ class HistoryLake:
     def append(self, name: str, rows: pa.Table, chunk: Chunk) -> None:
         """Rows of an output table; none of them only moves its position."""
         if "phone_token" in rows.schema.names and rows.num_rows:
-            rows = rows.take(pc.sort_indices(rows, [("phone_token", "ascending"), ("customer_id", "ascending")]))
+            order = pc.sort_indices(rows, [("phone_token", "ascending"), ("customer_id", "ascending")])
+            rows = rows.take(order).combine_chunks()  # of one chunk, or delta-rs would not keep the order
         self._append(name, rows, chunk)
 
     def _append(self, name: str, rows: pa.Table, chunk: Chunk) -> None:

@@ -24,7 +24,7 @@ KINDS = {"ZX": "consultation", "TS": "complaint", "PJ": "feedback"}
 _KIND_SHARES = (0.8, 0.08, 0.12)
 RESULTS = {"0": "open", "1": "resolved", "2": "transferred"}
 _POOL = 6_000  # different sentences of each kind
-_PHONES_FROM = 13_900_000_000
+_PHONES_FROM = 13_900_100_000  # not 139 0000 0000, which hands type to get past a form
 DIRT = {
     "migration.unmapped_value": "a channel code that nobody can explain",
     "migration.not_an_instant": "0000-00-00, or the thirtieth of February",
