@@ -12,6 +12,7 @@ from rich.table import Table
 
 from infra.stack.settings import Settings
 from jobs.ops import migration_runs as runs
+from jobs.ops.migration_state import State, locked
 from pipelines.migration import declaration
 
 app = typer.Typer(no_args_is_help=True, help="History of another system: full, increments, cut-over, certificate.")
@@ -43,8 +44,8 @@ def run(
 ) -> None:
     """Copy what is not copied yet: the full copy first, then what changed since. Killed, it goes on where it stood."""
     settings, migration = Settings.load(), declaration.load(file)
-    with runs.locked(settings, migration):
-        state = runs.State.load(settings, migration)
+    with locked(settings, migration):
+        state = State.load(settings, migration)
         if state.cut_over_at:
             raise RuntimeError(f"{migration.name} was cut over at {state.cut_over_at}: the old system writes no more")
         counted = runs.copy(settings, migration, state, chunk_rows=chunk_rows)
@@ -55,7 +56,7 @@ def run(
 def status(file: File) -> None:
     """How far each table is: rows in the lake by table, phase, mark of the next increment."""
     settings, migration = Settings.load(), declaration.load(file)
-    state = runs.State.load(settings, migration)
+    state = State.load(settings, migration)
     shown = Table("table", "phase", "received", "in increments", "mark", box=None, header_style="bold")
     for table in migration.tables:
         full, increments = runs.received(settings, migration, table)
@@ -69,8 +70,8 @@ def status(file: File) -> None:
 def certify(file: File, role: Role = "data_engineer", reason: Annotated[str, typer.Option(help="Why.")] = "") -> None:
     """Compare source and lake by a second path, and write the certificate; fails when something differs."""
     settings, migration = Settings.load(), declaration.load(file)
-    with runs.locked(settings, migration):
-        state = runs.State.load(settings, migration)
+    with locked(settings, migration):
+        state = State.load(settings, migration)
         done = runs.certify(settings, migration, role=role, reason=reason, cut_over=bool(state.cut_over_at))
     _show(done)
 
@@ -88,8 +89,8 @@ def cut_over(
     if not source_is_read_only:
         raise typer.BadParameter("first stop all writers of the old system, then say --source-is-read-only")
     settings, migration = Settings.load(), declaration.load(file)
-    with runs.locked(settings, migration):
-        state = runs.State.load(settings, migration)
+    with locked(settings, migration):
+        state = State.load(settings, migration)
         before = runs.marks(migration)
         counted = runs.copy(settings, migration, state)
         if any(not known.get("full") for known in state.tables.values()):
