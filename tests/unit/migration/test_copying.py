@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import duckdb
 import polars as pl
 import pytest
 
+from infra.stack.settings import Ports, Settings
+from pipelines.io.balance_table import BalanceTable, read
 from pipelines.io.migration_lake import BRONZE, HistoryLake
 from pipelines.tables.data_balance import breaches, build
 from tests.unit.migration.desks import Desk
@@ -18,8 +22,6 @@ class Killed(BaseException):
 
 
 def balance(desk: Desk):
-    from datetime import UTC, datetime, timedelta
-
     rows = {name: desk.rows(name) for name in (BRONZE, *OUTPUTS)}
     hours = sorted({at.replace(minute=0, second=0, microsecond=0) for at in rows[BRONZE]["received_at"].to_list()})
     with duckdb.connect() as connection:
@@ -87,3 +89,33 @@ def test_killed_anywhere_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, nt
     assert breaches(balance(desk)) == []
     for name, rows in as_copied(whole).items():
         assert as_copied(desk)[name].equals(rows), name
+
+
+def test_the_balance_service_counts_history_as_it_counts_a_topic(tmp_path) -> None:
+    desk = Desk(tmp_path, 700)
+    desk.copier().full(desk.files())
+    settings = Settings(home=tmp_path, ports=Ports(20_000))
+    later = datetime(2026, 1, 10, tzinfo=UTC)
+    table = BalanceTable(settings, grace=timedelta(minutes=15))
+    rows = table.turn(later, now=later)
+    assert [row["raw_topic"] for row in rows.to_pylist()] == [desk.topic]
+    (row,) = rows.to_pylist()
+    assert (row["received"], row["kept"] + row["rejected"], row["closed"]) == (700, 700, True)
+    assert breaches(rows) == []
+    assert table.turn(later, now=later).num_rows == 0
+
+
+def test_a_copy_that_was_killed_rings_until_it_goes_on(tmp_path, monkeypatch) -> None:
+    """Raw rows without an output are what the balance is for: it says so, and is quiet once the copy went on."""
+    desk = Desk(tmp_path, 700)
+    monkeypatch.setattr(HistoryLake, "append", lambda *_: (_ for _ in ()).throw(Killed()))
+    with pytest.raises(Killed):
+        desk.copier().full(desk.files())
+    monkeypatch.undo()
+    settings = Settings(home=tmp_path, ports=Ports(20_000))
+    later = datetime(2026, 1, 10, tzinfo=UTC)
+    table = BalanceTable(settings, grace=timedelta(minutes=15))
+    assert [breach.missing for breach in breaches(table.turn(later, now=later))] == [500]
+    desk.copier().full(desk.files())
+    table.turn(later, now=later)
+    assert breaches(read(settings)) == []
