@@ -27,9 +27,7 @@ COMMANDS: dict[str, Mounted] = {
     "down": Mounted("jobs.ops.stack", "Stop the stack; its data stays.", "down"),
     "status": Mounted("jobs.ops.status", "Parts, lag, freshness and balance; fails when something is down."),
     "demo": Mounted("jobs.ops.demo", "The whole way once, on simulated traffic of all channels."),
-    "demo-daily": Mounted(
-        "jobs.ops.demo_daily", "A day of the daily run through Airflow, on made-up sources."
-    ),
+    "demo-daily": Mounted("jobs.ops.demo_daily", "A day of the daily run through Airflow, on made-up sources."),
     "deploy": Mounted("jobs.ops.deploy", "Start a Flink job, or replace it by its changed form with nothing lost."),
     "flush": Mounted("jobs.ops.flush", "Bring into the tables now what has been received by now."),
     "replay": Mounted("jobs.ops.replay", "Play a file into a channel at a chosen speed."),
