@@ -123,7 +123,8 @@ def run(
         NotDelivered: the broker did not take everything.
     """
     figures.cursor_before_us = position.cursor_us
-    from_us = None if full else since_us if since_us is not None else position.cursor_us
+    known = [at_us for at_us in (since_us, position.cursor_us) if at_us is not None]
+    from_us = None if full else min(known, default=None)  # a later one would leave out what lies between
     resume = None if full or since_us is not None else position.walk
     remembers_all = full or since_us is not None
     position.walk = resume
