@@ -1,13 +1,19 @@
 """`kefulake api-sync` as a person meets it: what is configured, one at a time, plain words."""
 
 import os
+from dataclasses import replace
 
+import orjson
 import pytest
 from typer.testing import CliRunner
 
 from infra.stack.settings import Settings
 from jobs.cli import build
 from jobs.ops import api_sync
+from pipelines.privacy.keys import MasterKey
+from pipelines.simulation.api_http import serving
+from tests.bench.connector_world import MemoryLog
+from tests.bench.connectors_whole_way import declared_api, variables
 
 
 @pytest.fixture
@@ -74,3 +80,52 @@ def test_two_at_once_exclude_each_other(home):
         pass
     with api_sync.alone(Settings.load()):
         pass
+
+
+@pytest.fixture
+def logs(monkeypatch):
+    """Raw topics in memory, one a topic."""
+    made = {}
+    monkeypatch.setattr(api_sync, "ConnectorLog", lambda servers, topic, bronze: made.setdefault(topic, MemoryLog()))
+    return made
+
+
+def test_all_declared_resources_come_once_whatever_is_asked_for(home, logs, monkeypatch):
+    MasterKey.create(Settings.load().keys_file)
+    api = declared_api(seed=5, rows=30, share=0.0)
+    api.schedule = replace(api.schedule, churn=0.0)
+    with serving(api) as address:
+        for name, value in variables(address).items():
+            monkeypatch.setenv(name, value)
+        api.populations["crm_customers"].change(40)
+        first = call()
+        assert first.exit_code == 0, first.output
+        came = sum(len(log.records) for log in logs.values())
+        held = sum(len(population.rows) for population in api.populations.values())
+        assert came == held
+        assert "secret" not in first.output
+        for arguments in ((), ("--since", "2026-01-01"), ("--full",), ("--resource", "orders")):
+            assert call(*arguments).exit_code == 0
+        vanished = api.populations["crm_customers"].vanished
+        assert sum(len(log.records) for log in logs.values()) == came  # none was sent before it vanished
+        gone = next(iter(api.populations["crm_customers"].rows))
+        api.populations["crm_customers"].vanished[gone] = api.populations["crm_customers"].rows.pop(gone).value
+        assert call("--full").exit_code == 0
+        assert sum(len(log.records) for log in logs.values()) == came + 1
+        assert orjson.loads(logs["raw.crm"].records[-1].value)["status"] == "deleted"
+        assert vanished
+
+
+def test_a_resource_that_fails_stops_no_other(home, logs, monkeypatch):
+    MasterKey.create(Settings.load().keys_file)
+    api = declared_api(seed=6, rows=10, share=0.0)
+    with serving(api) as address:
+        for name, value in variables(address).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("KEFULAKE_CONNECTOR_ORDERS_KEY", "wr0ng-key")
+        done = call()
+    assert done.exit_code == 1
+    assert "orders: source orders refuses our credentials (401 at /orders)" in done.output
+    assert "wr0ng-key" not in done.output
+    assert set(logs) == {"raw.crm", "raw.ticket_system", "raw.app", "raw.orders"}
+    assert [topic for topic, log in logs.items() if not log.records] == ["raw.orders"]
