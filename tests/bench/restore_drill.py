@@ -29,6 +29,7 @@ from pipelines import contracts
 from pipelines.backup import places
 from pipelines.io import lake_tables
 from pipelines.tables.data_balance import BRONZE, ROLE_OF
+from tests.bench import backup_damage
 from tests.bench.chat_traffic import TOPIC
 from tests.bench.numbered_traffic import PacedTraffic, Sent, rate, repeat
 from tests.bench.scratch_stack import OVERRIDES, kefulake
@@ -42,7 +43,7 @@ REPORT = PROJECT_ROOT / "build" / "reports" / "restore_drill.json"
 PASSPHRASE = "a drill's own passphrase"
 RPO_BAR_S, RTO_BAR_S = 300, 1800
 PLACE = ("topic", "partition", "offset")
-WRONG = ("missing", "twice", "unknown", "misplaced", "repetitions_unknown")
+WRONG = ("damage_unnoticed", "missing", "twice", "unknown", "misplaced", "repetitions_unknown")
 console = Console(highlight=False)
 
 
@@ -108,6 +109,7 @@ def one(settings: Settings, target: Path, sent: Sent, number: int, args: argpars
     kefulake("balance", "--final")
     rto_s = time.monotonic() - began
     console.print(output, markup=False)
+    unnoticed = backup_damage.unnoticed(folder, sealed, target.with_name("damaged"), number)
     shutil.rmtree(folder)
     back = coordinates(restored, [BRONZE])
     lost = {where for where in sent.at if where not in back}
@@ -122,7 +124,8 @@ def one(settings: Settings, target: Path, sent: Sent, number: int, args: argpars
     kefulake("flush")
     kefulake("balance", "--final")
     drill = {"rpo_s": round(rpo_s, 1), "rto_s": round(rto_s, 1), "acknowledged": acknowledged, "lost": len(lost),
-             "load_s": args.load_s, "rate": args.rate, **verdict(restored, sent, again)}  # fmt: skip
+             "load_s": args.load_s, "rate": args.rate, "damage_unnoticed": unnoticed,
+             **verdict(restored, sent, again)}  # fmt: skip
     console.print(drill)
     return restored, drill
 
