@@ -1,4 +1,4 @@
-"""Harms files of a backup, one after the other, and asks whether `kefulake restore` notices before it restores anything."""
+"""Harms files of a backup, one after the other: `kefulake restore` has to notice before it restores anything."""
 
 from __future__ import annotations
 
