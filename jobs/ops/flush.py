@@ -132,7 +132,7 @@ def judge(
     places = [TopicPartition(topic, int(number)) for topic, _, number in (place.rpartition("/") for place in ends)]
     waiting, began, checkpoints, trouble = None, time.monotonic(), 0, ""
     while True:
-        committed = progress.committed(settings.bootstrap, CLEANING_GROUP, places)
+        committed = progress.positions_of(settings.bootstrap, CLEANING_GROUP, places)
         waiting = behind(committed, ends) if waiting is None else waiting
         if not behind(committed, ends):
             return waiting, checkpoints

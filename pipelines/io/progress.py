@@ -31,7 +31,7 @@ def look(settings: Settings, cleaning_group: str) -> Seen:
     output_positions: dict[str, int] = {}
     for name, sources in outputs.items():
         output_positions |= _positions(settings, name, sources)
-    job = committed(settings.bootstrap, cleaning_group, [source.place for source in raw])
+    job = positions_of(settings.bootstrap, cleaning_group, [source.place for source in raw])
     return Seen(
         bronze=bronze_positions,
         outputs=output_positions,
@@ -74,6 +74,23 @@ def committed(bootstrap: str, group: str, places: Iterable[TopicPartition]) -> d
         return {f"{p.topic}/{p.partition}": p.offset for p in found if p.error is None and p.offset >= 0}
     finally:
         consumer.close()
+
+
+def positions_of(bootstrap: str, group: str, places: Iterable[TopicPartition]) -> dict[str, int]:
+    """`committed`, and where a log begins for a partition of which the group has read nothing yet.
+
+    A job commits nothing of a partition without a record. A restored log begins where the lost one ended, and an erased
+    one where all had read to: who counted from 0 would wait for messages that are not there.
+    """
+    places = list(places)
+    known = committed(bootstrap, group, places)
+    asked = {place: OffsetSpec.earliest() for place in places if f"{place.topic}/{place.partition}" not in known}
+    if not asked:
+        return known
+    admin = AdminClient(QUIET | {"bootstrap.servers": bootstrap})
+    found = admin.list_offsets(asked, request_timeout=TIMEOUT_S)
+    begins = {f"{p.topic}/{p.partition}": future.result(timeout=TIMEOUT_S).offset for p, future in found.items()}
+    return begins | known
 
 
 def ends_of_records(bootstrap: str, positions: Mapping[str, int], ends: Mapping[str, int]) -> dict[str, int]:

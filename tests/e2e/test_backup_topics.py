@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipelines.backup import store
 from pipelines.backup.manifest import Writer
-from pipelines.io import backup_topics, raw_rewrite
+from pipelines.io import backup_topics, kafka_erasure, progress, raw_rewrite
 from pipelines.io.backup_topics import RawTail, Record
 from pipelines.io.committed_log import Collected, CommittedLog
 from pipelines.privacy.keys import MasterKey
@@ -97,3 +97,12 @@ def test_a_log_that_does_not_begin_there_is_noticed(stack, topic):
     send(stack, topic, b"somebody else's")
     with pytest.raises(raw_rewrite.OffsetMissed, match="a message of offset 0 landed at 1"):
         raw_rewrite.rewrite(stack.bootstrap, f"{topic}/0", [Record(0, 1, None, None, b"v")], 0, 1, lambda _: None)
+
+
+def test_a_job_that_has_read_nothing_stands_where_the_log_begins(stack, topic):
+    send(stack, topic, b"gone", b"gone as well", b"left")
+    (source,) = CommittedLog(stack.bootstrap, [topic]).sources()
+    kafka_erasure.delete_before(stack.bootstrap, {source: 2})
+    group = f"test-{topic}"
+    assert progress.committed(stack.bootstrap, group, [source.place]) == {}
+    assert progress.positions_of(stack.bootstrap, group, [source.place]) == {f"{topic}/0": 2}
