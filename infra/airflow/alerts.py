@@ -34,7 +34,7 @@ def failure(context: dict[str, Any], at: datetime) -> dict[str, Any]:
     >>> task = Of(dag_id="store_import", task_id="import", run_id="r1", try_number=3)
     >>> told = failure({"ti": task, "dag_run": Of(partition_key="2026-11-28")}, datetime(2026, 11, 29, tzinfo=UTC))
     >>> told["text"]
-    'store_import.import failed after 3 tries (day 2026-11-28, run r1). Its log: airflow/store_import/r1/import'
+    'store_import.import failed at try 3 (day 2026-11-28, run r1). Its log: airflow/store_import/r1/import'
     """
     task, run = context["ti"], context.get("dag_run")
     day = getattr(run, "partition_key", None) or "of the run"
@@ -44,7 +44,7 @@ def failure(context: dict[str, Any], at: datetime) -> dict[str, Any]:
         "dag_id": task.dag_id,
         "task_id": task.task_id,
         "run_id": task.run_id,
-        "text": f"{task.dag_id}.{task.task_id} failed after {task.try_number} tries "
+        "text": f"{task.dag_id}.{task.task_id} failed at try {task.try_number} "
         f"(day {day}, run {task.run_id}). Its log: {where}",
     }
 

@@ -68,7 +68,7 @@ def test_every_command_exists(bag):
         words = shlex.split(task["command"])
         if words[0] == "kefulake":
             assert words[1] in COMMANDS, f"{dag_id}.{task_id}"
-        else:
+        elif words[0] != "test":
             assert words[:2] == ["python", "-m"], f"{dag_id}.{task_id}"
             assert importlib.util.find_spec(words[2]), f"{dag_id}.{task_id}"
 

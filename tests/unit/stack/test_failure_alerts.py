@@ -63,7 +63,7 @@ def test_the_hook_gets_a_text_message(home, hook, monkeypatch):
     alerts.tell_failure(CONTEXT)
     [message] = taken
     assert message["msgtype"] == "text"
-    assert message["text"]["content"].startswith("Kefulake: backup.full failed after 3 tries (day 2026-11-28")
+    assert message["text"]["content"].startswith("Kefulake: backup.full failed at try 3 (day 2026-11-28")
 
 
 @pytest.mark.parametrize("path", ["/broken", ":1/nobody"], ids=["answers 500", "cannot be reached"])
