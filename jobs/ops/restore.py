@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -71,11 +72,16 @@ def moment(text: str) -> float | None:
 
 
 def passphrase(file: Path | None, ask_first: Callable[[], None] = lambda: None) -> str:
-    """From the file, the environment, or the person in front of the terminal."""
+    """From the file, the environment, or the person in front of the terminal.
+
+    Raises ValueError where nobody is there to be asked: a scheduled run would wait for ever.
+    """
     if file is not None:
         return file.read_text(encoding="utf-8").splitlines()[0]
     if (told := os.environ.get(places.PASSPHRASE)) is not None:
         return told
+    if not sys.stdin.isatty():
+        raise ValueError(f"nobody can be asked for the passphrase here; set {places.PASSPHRASE} or --passphrase-file")
     ask_first()
     return typer.prompt("Passphrase of the recovery key", hide_input=True)
 
