@@ -14,12 +14,13 @@ from jobs.spark import baselines, increments
 from jobs.spark.sources import RECORDS, SILVER
 from pipelines import contracts
 from pipelines.cleaning.process import KEPT_TOPICS, REJECTS, REVIEW
+from pipelines.cleaning.remembered import SEEDED, SEEN
 from pipelines.io import audit_log, balance_table, erasure_errands, identity_store, served_customers, vault_topic
 from pipelines.lineage.code import place_of
 
 TABLES, TOPICS = contracts.tables(), contracts.topics()
 # Written by a command out of what happened, not out of a table.
-FROM_NOTHING: set[str] = set()
+FROM_NOTHING = {"bronze.store_files"}
 
 
 def produced(job: str) -> set[str]:
@@ -62,7 +63,7 @@ def test_a_table_is_made_from_what_its_job_reads(table, sources):
 
 def test_the_cleaning_job_writes_what_it_is_said_to():
     in_sql = set(re.findall(r"'([a-z_]+\.[a-z_]+)'", insert_outputs(1))) & set(TOPICS)
-    assert produced("clean_interactions") == {*KEPT_TOPICS, REJECTS, REVIEW} | in_sql
+    assert produced("clean_interactions") == {*KEPT_TOPICS, REJECTS, REVIEW, SEEDED} | in_sql
     assert in_sql == {"quarantine.duplicates", "identity.vault"}
 
 
@@ -71,7 +72,7 @@ def test_the_cleaning_job_reads_what_it_is_said_to():
     text = (PROJECT_ROOT / "jobs/flink/cleaning_function.py").read_text(encoding="utf-8")
     tailed = set(re.findall(r'CompactedTail\(self\._bootstrap, "([a-z_.]+)"\)', text))
     assert tailed == {"identity.map", "policy.baselines"}
-    assert consumed("clean_interactions") == raw | tailed
+    assert consumed("clean_interactions") == raw | tailed | {SEEN}
 
 
 def test_services_read_the_topics_that_name_them():

@@ -274,7 +274,7 @@ def test_the_flink_job_is_a_run_with_flinks_own_id(settings, broken):
     assert broken(start) == []
     assert start["job"]["facets"]["jobType"]["integration"] == "FLINK"
     raw = {name for name, topic in contracts.topics().items() if topic.format == "raw"}
-    assert {d["name"] for d in start["inputs"]} == raw | {"identity.map", "policy.baselines"}
+    assert {d["name"] for d in start["inputs"]} == raw | {"identity.map", "policy.baselines", "restore.seen"}
     assert {d["namespace"] for d in start["inputs"]} == {"kafka://127.0.0.1:20000"}
     assert "interactions.clean" in {d["name"] for d in start["outputs"]}
 

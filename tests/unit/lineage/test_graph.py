@@ -68,9 +68,9 @@ def test_what_is_read_and_makes_nothing_declared_is_told_too(made):
 def test_a_circle_is_drawn_once(made):
     """Baselines come from silver and are read by the job that silver comes from."""
     text = printed(drawing.upstream(made, VIEW))
-    assert text.count("← clean_interactions (Flink job)") == 4  # interactions, feedback, customers, orders
+    assert text.count("← clean_interactions (Flink job)") == 5  # interactions, feedback, customers, orders, restore
     assert text.count("← baselines (Spark job)") == 1
-    assert text.count("← gateway (service)") == 1
+    assert text.count("← gateway (service)") == 3  # with api_sync, alone, with store_import
     assert "Kafka topic policy.baselines (elsewhere in this tree)" in text
 
 

@@ -149,6 +149,7 @@ def identified(table: str, nth: int) -> dict[str, Any]:
         "raw_offset": nth, "event_id": f"e{nth}", "audit_seq": nth, "run_id": f"r{nth}", "erasure_id": f"e{nth}",
         "identity_event_id": f"i{nth}", "first_offset": nth, "question_id": f"q{nth}", "question_rank": nth + 1,
         "restated_run_id": f"r{nth}", "hour_at": AT + timedelta(hours=nth), "metric_date": DAY + timedelta(days=nth),
+        "delivery_id": f"d{nth}", "table_version": nth,
     }  # fmt: skip
     row |= {name: value for name, value in numbered.items() if name in row}
     if table in {"silver.identity_links", "identity.vault"}:

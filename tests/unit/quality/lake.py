@@ -34,6 +34,14 @@ _BUILT = {"run_id": "gold.customer_360@x", "check_name": "channels_add_up", "tab
 
 SOUND: dict[str, dict[str, Any]] = {
     "audit.log": {"audit_seq": 1, "acted_at": AT, "actor": "li", "act": "consult", "row_hash": "00"},
+    "audit.retention": {
+        "table_name": "bronze.raw_events", "received_date": DAY, "table_version": 7, "rows_removed": 10,
+        "removed_at": AT,
+    },
+    "bronze.store_files": {
+        "delivery_id": "d1", "file_name": "S01.csv", "file_sha256": "00", "file_verdict": "imported", "rows_sent": 3,
+        "imported_at": AT,
+    },
     "bronze.raw_events": _COORDINATES | {"payload_bytes": 3, "payload_ciphertext": b"\x00"},
     "gold.customer_360": {
         "customer_id": "c_1", "identity_status": "linked", "as_of_at": AT + timedelta(days=9), "contacts": 2,
