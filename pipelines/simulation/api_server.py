@@ -37,6 +37,7 @@ from pipelines.simulation.api_population import Population, Row
 SECRETS = {"client_id": "kefulake", "client_secret": "s3cret", "token": "t0ken", "key": "k3y", "user": "kefulake"}
 SECRETS |= {"password": "passw0rd"}
 _US = 1_000_000
+CHANGES_A_RUN = 60
 
 
 class _Slice(NamedTuple):
@@ -56,6 +57,8 @@ class MisbehavingApi:
         self.chance = random.Random(f"{schedule.seed}/server")  # noqa: S311
         self.by_path = {resource.path: resource for resource in connectors.resources.values()}
         self.answers = 0
+        #: While pages are read; whoever runs sets it. What changes faster than it can be read has no end to come to.
+        self.changes_left = CHANGES_A_RUN
         self.met: dict[str, int] = {}
         self.tokens: set[str] = set()
         self.lock = threading.Lock()
@@ -93,10 +96,12 @@ class MisbehavingApi:
     def page(self, resource: Resource, asked: Mapping[str, str], fault: str | None) -> tuple[bytes, dict[str, str]]:
         """Body and headers of a page."""
         population = self.populations[resource.name]
-        if self.chance.random() < self.schedule.churn:
+        if self.changes_left > 0 and self.chance.random() < self.schedule.churn:
             # A bulk statement a page or so would be more than anybody could read.
             bulk = self.chance.random() < 0.1
-            (population.told_by or population).change(self.chance.randrange(1, 4), bulk=bulk)
+            times = self.chance.randrange(1, 4)
+            self.changes_left -= times
+            (population.told_by or population).change(times, bulk=bulk)
         found = _slice(population, resource, asked)
         rows, key = found.rows, (resource.name, asked.get(getattr(resource.page, "parameter", "page"), ""))
         if fault == "repeated" and (before := self._before.get(resource.name)):

@@ -40,7 +40,7 @@ from pipelines.io.paced_producer import Record
 from pipelines.simulation.api_faults import Schedule
 from pipelines.simulation.api_http import serving
 from pipelines.simulation.api_population import Population
-from pipelines.simulation.api_server import SECRETS, MisbehavingApi
+from pipelines.simulation.api_server import CHANGES_A_RUN, SECRETS, MisbehavingApi
 
 BEGIN_US = 1_767_916_800_000_000  # 2026-01-09 00:00 UTC
 RECEIVED_US = BEGIN_US + 30 * 86_400_000_000
@@ -261,6 +261,7 @@ class World:
 
     def _run(self, name: str, address: str, *, full: bool) -> Figures:
         self.verdict.runs += 1
+        self.api.changes_left = CHANGES_A_RUN
         resource = self.connectors.resources[name]
         declared_source = self.connectors.sources[resource.source]
         clock = SkippingClock()

@@ -56,7 +56,10 @@ def all_schedules(settings: Settings, seeds: range) -> Iterator[tuple[int, Verdi
     folder = settings.home / "positions"
     with Progress(console=console) as progress:
         for seed in progress.track(seeds, description="fault schedules"):
-            yield seed, play(settings, seed, folder)
+            try:
+                yield seed, play(settings, seed, folder)
+            except AssertionError as stuck:  # a schedule without a good end has lost what it did not bring
+                yield seed, Verdict(lost=[str(stuck)])
 
 
 def figures(verdicts: dict[int, Verdict], seconds: float) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from pipelines.io.connector_log import ConnectorLog
 from pipelines.simulation.api_faults import FAULTS, Schedule
 from pipelines.simulation.api_http import serving
 from pipelines.simulation.api_population import Population
-from pipelines.simulation.api_server import SECRETS, MisbehavingApi
+from pipelines.simulation.api_server import CHANGES_A_RUN, SECRETS, MisbehavingApi
 from tests.bench.connector_world import BEGIN_US, STALL_S, as_sent, identity
 from tests.bench.scratch_stack import kefulake, scratch_stack
 
@@ -91,6 +91,7 @@ def until_good(
     """Run until one comes to a good end; what was there from the first to the last of them, and how they ended."""
     before, ends = current(api), Counter()
     for _ in range(_MOST_TRIES):
+        api.changes_left = CHANGES_A_RUN
         ended = sync(address, chance, kill=kill and not ends["killed"], options=options)
         ends[{None: "killed", 0: "good", 1: "failed"}[ended]] += 1
         if ended == 0:
