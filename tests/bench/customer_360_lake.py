@@ -143,7 +143,7 @@ def _as_silver(frame: pl.DataFrame, first: int, rng: np.random.Generator) -> pl.
         score_scale_max=pl.when(kind == "feedback").then(5.0),
         score_corrected=scored,
         outcome=pl.when(~customers_turn & (pl.col("draw") < 0.2)).then(pl.lit("resolved")),
-        received_date=occurred.dt.date(),
+        received_date=(occurred + pl.duration(seconds=1)).dt.date(),
         **{
             f"{token}_token": pl.when(pl.col("channel") == channel).then(token_of(token))
             for channel, token in _TOKEN.items()
@@ -159,6 +159,7 @@ def _edited(rows: pl.DataFrame, offset: int) -> pl.DataFrame:
         raw_offset=pl.col("raw_offset") + (1 << 50),
         received_at=pl.col("received_at") + pl.duration(seconds=60),
         processed_at=pl.col("processed_at") + pl.duration(seconds=60),
+        received_date=(pl.col("received_at") + pl.duration(seconds=60)).dt.date(),
     )
     return pl.concat([rows, again])
 
