@@ -73,6 +73,12 @@ def checks_of(table: str, folder: Path | None = None) -> list[Check]:
     return found
 
 
+def business_text(table: str) -> str:
+    """The file of a table's business checks as it is written; empty where there is none."""
+    path = expectations_folder() / f"{table}.yaml"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
 def _of_contract(rendered: dict[str, Any]) -> Check:
     columns = tuple(rendered["columns"])
     name = f"{rendered['check']}:{','.join(columns)}" if columns else rendered["check"]
