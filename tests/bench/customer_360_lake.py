@@ -173,6 +173,8 @@ def links(size: Size) -> pl.DataFrame:
             valid_from_at=pl.lit(START_AT - 365 * _DAY).dt.cast_time_unit("us"),
             customer_id=pl.format("c_{}", "person"),
             recorded_at=pl.lit(START_AT - 365 * _DAY).dt.cast_time_unit("us"),
+            link_rule=pl.lit("attested"),
+            rule_version=pl.lit("identity-1"),
         )
         for token in _TOKEN.values()
     ]
@@ -189,6 +191,8 @@ def _moves(size: Size) -> pl.DataFrame:
             valid_from_at=pl.lit(START_AT - 365 * _DAY).dt.cast_time_unit("us"),
             customer_id=pl.format("c_{}", pl.col("person") - 1),
             recorded_at=pl.lit(at).dt.cast_time_unit("us"),
+            link_rule=pl.lit("attested"),
+            rule_version=pl.lit("identity-1"),
         )
         for token in _TOKEN.values()
     )
@@ -217,6 +221,7 @@ def crm_records(size: Size, rng: np.random.Generator) -> pl.DataFrame:
         gender=pl.when(pl.col("draw") < 0.5).then(pl.lit("female")).otherwise(pl.lit("male")),
         member_level=pl.when(pl.col("draw") < 0.1).then(pl.lit("gold")).otherwise(pl.lit("standard")),
         consent_marketing=pl.col("draw") < 0.6,
+        consent_marketing_at=pl.lit(at).dt.cast_time_unit("us"),
         phone_verified=pl.lit(True),
         member_token=token_of("member"),
         phone_token=token_of("phone"),
