@@ -13,6 +13,8 @@ from jobs.spark.session import spark_session
 from jobs.spark.sources import instant, silver_row_count, silver_rows
 from pipelines import contracts
 from pipelines.io.publisher import publish
+from pipelines.quality.gate import GateFailed
+from pipelines.quality.lake_gate import require_sound
 
 TOPIC = "policy.baselines"
 log = logging.getLogger(__name__)
@@ -49,14 +51,18 @@ def records(found: list, version: str, computed_at: datetime) -> list[tuple[str,
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit 0; publishes nothing where no channel has enough response times (the defaults stay in force)."""
+    """Exit 0, 1 where rows broke a check; publishes nothing where no channel has enough response times.
+
+    The baselines before, or the defaults, stay in force then.
+    """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     from pipelines.tables import baselines
 
     args, settings = parse_args(argv), Settings.load()
     spark = spark_session("baselines", settings, rows=silver_row_count(settings))
     try:
-        rows, _ = silver_rows(spark, settings)
+        rows, versions = silver_rows(spark, settings)
+        require_sound(settings, versions)
         built = baselines.build(
             rows,
             as_of_at=args.as_of,
@@ -64,6 +70,9 @@ def main(argv: list[str] | None = None) -> int:
             floor_s=contracts.policy("outliers")["floor_s"],
         )
         found = built.collect()
+    except GateFailed as failure:
+        log.error("%s", failure)
+        return 1
     finally:
         spark.stop()
     version = baselines.version(found, args.as_of)
