@@ -6,6 +6,7 @@ DuckDB's own delta extension is a download; the logs are read by delta-rs instea
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,13 @@ def spilling(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute(f"SET memory_limit = '{512 * int(threads)}MB'")
         connection.execute("SET temp_directory = ?", [str(folder)])
         connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
+@contextmanager
+def spilling_aside() -> Iterator[duckdb.DuckDBPyConnection]:
+    """The same with a private folder of its own, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="kefulake-") as folder, spilling(Path(folder)) as connection:
         yield connection
 
 

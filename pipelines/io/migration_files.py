@@ -6,11 +6,11 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.io.duckdb_lake import spilling_aside
 from pipelines.io.migration_mysql import SourceRefused, require_columns
 from pipelines.migration.declaration import SourceTable
 
@@ -106,8 +106,7 @@ class FileTable:
 
     def repeated_keys(self) -> set[str]:
         """Keys that stand in more than one row: files have no primary key. Counted by DuckDB, which spills."""
-        with duckdb.connect() as connection:
-            connection.execute("SET memory_limit = '1GB'")
+        with spilling_aside() as connection:
             key = '"' + self._table.key.replace('"', '""') + '"'
             found = connection.sql(
                 f"SELECT {key}::VARCHAR FROM {reading_sql(self._kind, self._table)} GROUP BY 1 HAVING count(*) > 1"  # noqa: S608

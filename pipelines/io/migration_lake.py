@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
@@ -18,6 +17,7 @@ from deltalake import DeltaTable
 from pipelines import contracts
 from pipelines.io import lake_tables
 from pipelines.io.delta import DeltaStore, Move, writer_properties
+from pipelines.io.duckdb_lake import spilling_aside
 from pipelines.migration.chunks import Chunk, of_header, rows_of
 from pipelines.privacy.bronze_cipher import BronzeCipher, open_bronze
 from pipelines.privacy.keys import MasterKey
@@ -133,7 +133,7 @@ class HistoryLake:
         path = self._table_path(BRONZE)
         if not keys or not (path / "_delta_log").exists():
             return {}
-        with duckdb.connect() as connection:
+        with spilling_aside() as connection:
             connection.register("wanted", pa.table({"key_bytes": pa.array([k.encode() for k in keys], pa.binary())}))
             found = connection.execute(
                 f"SELECT key_bytes, raw_partition, raw_offset, headers, payload_ciphertext FROM ({self._scan(path)}) "  # noqa: S608
@@ -149,8 +149,7 @@ class HistoryLake:
     def keys_gone(self, source_keys: Iterable[list[str]], limit: int) -> Iterator[list[str]]:
         """Keys that bronze holds and the source has no more, in pages. DuckDB compares, and spills."""
         path = self._table_path(BRONZE)
-        with duckdb.connect() as connection:
-            connection.execute("SET memory_limit = '1GB'")
+        with spilling_aside() as connection:
             connection.execute("CREATE TEMP TABLE there (key_bytes BLOB)")
             for page in source_keys:
                 connection.register("page", pa.table({"k": pa.array([key.encode() for key in page], pa.binary())}))
@@ -171,7 +170,7 @@ class HistoryLake:
         if newest:
             end = self.end(BRONZE, partition)
             first = end - 1
-        with duckdb.connect() as connection:
+        with spilling_aside() as connection:
             yield from connection.execute(
                 f"SELECT {columns} FROM ({self._scan(path)}) WHERE raw_topic = ? AND raw_partition = ? "  # noqa: S608
                 "AND raw_offset >= ? AND raw_offset < ? ORDER BY raw_offset",

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-import duckdb
 import pyarrow as pa
 
+from pipelines.io.duckdb_lake import spilling_aside
 from pipelines.io.migration_files import reading_sql
 from pipelines.io.migration_mysql import MySqlTable, quoted_name
 from pipelines.migration.columns import Column
@@ -21,7 +21,6 @@ from pipelines.migration.second_path import expected_columns, expected_sql, iden
 
 _ROWS_AT_ONCE = 200_000
 _KEYS_AT_ONCE = 1_000
-_MEMORY_MB = 1_024
 #: Columns whose sums are compared month by month, in thousandths of their unit.
 MEASURES = ("response_time_s", "handle_time_s", "score", "amount_minor", "refunded_minor")
 Kpis = dict[tuple[str, str], tuple[int, ...]]
@@ -46,9 +45,7 @@ def grouped(table: SourceTable) -> Grouped:
 def expected_rows(kind: str, table: SourceTable, mysql: MySqlTable | None) -> Iterator[pa.Table]:
     """``key`` and every declared column as it must be stored, as text; columns of tokens still clear."""
     wanted, counted = expected_columns(table), not_deleted_sql(table)
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"SET memory_limit = '{_MEMORY_MB}MB'")
+    with spilling_aside() as connection:
         if mysql is None:
             text = ", ".join(f"{identifier(c)}::VARCHAR AS {identifier(c)}" for c in _sources(table))
             read = f"SELECT {text} FROM {reading_sql(kind, table)}"  # noqa: S608
@@ -131,7 +128,7 @@ def _file_figures(kind: str, table: SourceTable, keys: Sequence[str] | None) -> 
         value = f"nullif({identifier(measure.source)}::VARCHAR, '')" if measure.source else literal(measure.constant)
         numbers += [f"count({value})", f"sum(round({value}::DECIMAL(26,6) * {measure.multiply or 1} * 1000))::HUGEINT"]
     where = [not_deleted_sql(table)]
-    with duckdb.connect() as connection:
+    with spilling_aside() as connection:
         if keys is not None:
             connection.register("asked", pa.table({"k": pa.array(keys, pa.string())}))
             where.append(f"{identifier(table.key)}::VARCHAR IN (SELECT k FROM asked)")  # noqa: S608

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipelines.cleaning.context import CleaningContext
 from pipelines.cleaning.source_records import crm_record_key
 from pipelines.io import stored_history
+from pipelines.io.duckdb_lake import spilling_aside
 from pipelines.io.second_reading import Kpis
 from pipelines.io.stored_history import Balance, Rejected
 from pipelines.migration.declaration import SourceTable
@@ -61,7 +62,7 @@ def compare(
     left_out = LeftOut.of(refused)
     source = Fingerprint.empty(columns)
     source_rows = 0
-    with duckdb.connect() as reading:
+    with spilling_aside() as reading:
         for rows in left_out.from_each(expected()):
             source_rows = source.rows + left_out.dropped + len(rows)
             reading.register("batch", hidden(rows, table, context))
@@ -87,7 +88,7 @@ def _row_by_row(
     listed = ", ".join(map(str, buckets))
     wanted = f"{bucket_sql(secret)} IN ({listed})"
     names = ", ".join(["key", *(f'"{c}"' for c in columns)])
-    with duckdb.connect() as side:
+    with spilling_aside() as side:
         side.execute(f"CREATE TABLE source ({', '.join(f'{n} VARCHAR' for n in names.split(', '))})")
         side.execute(f"CREATE TABLE stored ({', '.join(f'{n} VARCHAR' for n in names.split(', '))})")
         for rows in LeftOut.of(refused).from_each(expected()):
