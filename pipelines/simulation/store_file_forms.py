@@ -129,27 +129,29 @@ def _head(form: Form, title: str) -> list[list[str]]:
 
 
 def _text(visits: Sequence[Visit], head: list, rows: list, tail: list, form: Form) -> Written:
-    out, lines = io.BytesIO(), []
+    out, lines, line = io.BytesIO(), [], 1  # lines are counted in the text: 上 has a line feed's byte in UTF-16
 
     encoding = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le"}.get(form.encoding, form.encoding)
 
-    def put(row: Sequence[str]) -> None:
-        line = io.StringIO()
-        csv.writer(line, delimiter=form.delimiter, lineterminator="\r\n").writerow(row)
-        text = line.getvalue() if not (len(row) == 1 and row[0].startswith("#END")) else f"{row[0]}\r\n"
+    def put(row: Sequence[str]) -> int:
+        written = io.StringIO()
+        csv.writer(written, delimiter=form.delimiter, lineterminator="\r\n").writerow(row)
+        text = written.getvalue() if not (len(row) == 1 and row[0].startswith("#END")) else f"{row[0]}\r\n"
         out.write(text.encode(encoding))
+        return text.count("\n")
 
     out.write({"utf-8-sig": b"\xef\xbb\xbf", "utf-16": b"\xff\xfe"}.get(form.encoding, b""))
     for row in head:
-        put(row)
+        line += put(row)
     for nth, (visit, row) in enumerate(zip(visits, rows, strict=True)):
         if nth == form.repeated_header_at:
-            put(head[-1] if form.header != "merged" else COLUMNS)
-        lines.append(out.getvalue().count(b"\n") + 1)
+            line += put(head[-1] if form.header != "merged" else COLUMNS)
+        lines.append(line)
         if visit.raw_line is None:
-            put(row)
+            line += put(row)
         else:
             out.write(visit.raw_line + b"\r\n")
+            line += 1
     for row in tail:
         put(row if row else [""] * len(COLUMNS))
     return Written(out.getvalue(), lines)
