@@ -47,7 +47,7 @@ def command(
     """One day of the daily run: store files, APIs, checks, gold, upkeep, backup; then stop and keep the data."""
     settings = Settings.load()
     try:
-        with _made_up_api(settings):
+        with made_up_api(settings):
             runs = run(settings, datetime.now(ZoneInfo(contracts.policy("gold")["business_time_zone"])).date(), events)
     except (DemoFailed, lifecycle.PartFailed, TimeoutError) as error:
         typer.echo(f"kefulake demo-daily: {error}", err=True)
@@ -66,7 +66,7 @@ def command(
 def run(settings: Settings, day: date, events: int) -> list[tuple[Run, dict[str, str]]]:
     """The day, and how each DAG ended with its tasks. Raises DemoFailed, TimeoutError."""
     with step("a recovery key for backups", "kefulake backup init"):
-        _recovery_key(settings)
+        recovery_key(settings)
     with step("start the stack with Airflow", "kefulake up --with airflow"), PartProgress() as progress:
         lifecycle.up(settings, only=None, extra=["airflow"], tell=progress.tell)
     with step("deploy the cleaning job", "kefulake deploy clean_interactions"):
@@ -79,7 +79,8 @@ def run(settings: Settings, day: date, events: int) -> list[tuple[Run, dict[str,
         return _dags(airflow, str(day))
 
 
-def _recovery_key(settings: Settings) -> None:
+def recovery_key(settings: Settings) -> None:
+    """Sets up the key that backups are opened by, and its passphrase in this environment."""
     words = private_folder(private_folder(settings.home) / "demo") / "backup.passphrase"
     if not words.exists():
         write_atomic(words, secrets.token_urlsafe(24) + "\n", PRIVATE)
@@ -118,7 +119,7 @@ def deliver(settings: Settings, day: date) -> int:
 
 
 @contextmanager
-def _made_up_api(settings: Settings) -> Iterator[None]:
+def made_up_api(settings: Settings) -> Iterator[None]:
     """Every declared system on a port of this machine, well-behaved but for a fault now and then.
 
     Raises DemoFailed where the home knows real systems: a demo must not ask them.
