@@ -267,8 +267,8 @@ def _table(
     if spec["name"] != name:
         raise ContractError(f"{where}: name is {spec['name']!r}, must equal the file's name")
     _one_of(where, "engine", spec["engine"], TABLE_ENGINES)
-    if spec["engine"] == "tiering" and {"producers", "reads"} & set(spec):
-        raise ContractError(f"{where}: tiering writes it from its topics; leave producers and reads out")
+    if spec["engine"] == "tiering" and "reads" in spec:
+        raise ContractError(f"{where}: tiering writes it from its topics; leave reads out")
     for feeding in spec["topics"]:
         if feeding not in all_topics:
             raise ContractError(f"{where}: topic {feeding!r} is not declared")
@@ -281,8 +281,8 @@ def _table(
         _only(f"{where}: expectation {check}", check, {"severity"}, set(CHECKS))
         _one_of(f"{where}: expectation {check}", "severity", check["severity"], SEVERITIES)
     rest = {k: v for k, v in spec.items() if k != "fields"}
-    if spec["engine"] == "tiering":
-        rest |= {"producers": ("tiering",)}
+    if spec["engine"] == "tiering":  # those who are named append beside it
+        rest |= {"producers": ("tiering", *spec.get("producers", ()))}
     listed = ("topics", "primary_key", "partition_by", "expectations", "producers", "reads")
     rest |= {k: tuple(rest.get(k, ())) for k in listed}
     return Table(**rest, fields=columns)

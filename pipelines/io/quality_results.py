@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -11,6 +12,9 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from infra.stack.settings import Settings
+from pipelines import contracts
+from pipelines.io import delta_upkeep
+from pipelines.io.delta_upkeep import Upkeep
 from pipelines.io.duckdb_lake import view_sql
 from pipelines.io.spark_delta import append_rows
 
@@ -106,9 +110,9 @@ def _append(settings: Settings, table: str, rows: list[dict[str, Any]]) -> None:
         return
     path = settings.table_path(table)
     append_rows(path, table, rows)
-    merged = DeltaTable(str(path))
-    if len(merged.file_uris()) >= _MERGE_FROM_FILES:
-        merged.optimize.compact()
+    if len(DeltaTable(str(path)).file_uris()) >= _MERGE_FROM_FILES:
+        # Fenced as every merge: beside the daily upkeep delta-rs's own would leave each row there twice.
+        delta_upkeep.compact(path, replace(Upkeep.of(contracts.policy("tiering")["upkeep"]), rest_factor=0))
 
 
 def _view(settings: Settings, table: str) -> tuple[str, list[str]]:

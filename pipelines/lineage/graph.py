@@ -123,7 +123,10 @@ def _steps(declared: Contracts) -> Iterator[Step]:
 
 
 def _sources(topic: Topic, declared: Contracts) -> Iterator[Node]:
-    """What a topic's records are made from: as declared, else what its producers consume; a raw topic's channel."""
+    """What a topic's records are made from: as declared, else what its producers consume; a raw topic's channel.
+
+    A topic that another output of the same producer names in its ``reads`` is that output's alone.
+    """
     if topic.reads:
         yield from (
             Node("topic", n) if n in declared.topics and n not in declared.tables else named(n, declared)
@@ -132,8 +135,10 @@ def _sources(topic: Topic, declared: Contracts) -> Iterator[Node]:
     elif topic.name.startswith(RAW):
         yield Node("channel", topic.name.removeprefix(RAW))
     else:
+        mine = set(topic.producers)
+        others = {name for one in declared.topics.values() if mine & set(one.producers) for name in one.reads}
         for other in declared.topics.values():
-            if set(topic.producers) & set(other.consumers) and other.name != topic.name:
+            if mine & set(other.consumers) and other.name not in {topic.name, *others}:
                 yield Node("topic", other.name)
 
 

@@ -43,7 +43,7 @@ def change(path, **updates):
         ("tables/gold.hot_questions.yaml", {"reads": ["silver.interaction"]}, "reads names .'silver.interaction'."),
         ("topics/policy.baselines.yaml", {"reads": ["silver.feedbacks"]}, "reads names .'silver.feedbacks'."),
         # said twice, it could be said differently: its topics are what it is made from
-        ("tables/silver.feedback.yaml", {"reads": ["silver.orders"]}, "leave producers and reads out"),
+        ("tables/silver.feedback.yaml", {"reads": ["silver.orders"]}, "leave reads out"),
         ("fields.yaml", {"text": {"type": "varchar", "description": "x"}}, "type is 'varchar'"),
         ("fields.yaml", {"text": {"type": "string", "description": ""}}, "description is empty"),
     ],

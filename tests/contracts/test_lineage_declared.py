@@ -15,12 +15,22 @@ from jobs.spark.sources import RECORDS, SILVER
 from pipelines import contracts
 from pipelines.cleaning.process import KEPT_TOPICS, REJECTS, REVIEW
 from pipelines.cleaning.remembered import SEEDED, SEEN
-from pipelines.io import audit_log, balance_table, erasure_errands, identity_store, served_customers, vault_topic
+from pipelines.io import (
+    audit_log,
+    balance_table,
+    erasure_errands,
+    identity_store,
+    seen_messages,
+    served_customers,
+    vault_topic,
+)
 from pipelines.lineage.code import place_of
+from pipelines.migration import history_rows
+from pipelines.tables.data_balance import BRONZE
 
 TABLES, TOPICS = contracts.tables(), contracts.topics()
 # Written by a command out of what happened, not out of a table.
-FROM_NOTHING = {"bronze.store_files"}
+FROM_NOTHING: set[str] = set()
 
 
 def produced(job: str) -> set[str]:
@@ -73,6 +83,14 @@ def test_the_cleaning_job_reads_what_it_is_said_to():
     tailed = set(re.findall(r'CompactedTail\(self\._bootstrap, "([a-z_.]+)"\)', text))
     assert tailed == {"identity.map", "policy.baselines"}
     assert consumed("clean_interactions") == raw | tailed | {SEEN}
+    assert TOPICS[SEEDED].reads == (SEEN,)
+    told = {*seen_messages._NAMED, *seen_messages._JUDGED_AGAIN, seen_messages._REPEATED, BRONZE}
+    assert set(TOPICS[SEEN].reads) == told
+
+
+def test_history_goes_beside_the_stream():
+    beside = {name for name, table in TABLES.items() if table.engine == "tiering" and "migrate" in table.producers}
+    assert beside == {BRONZE, *history_rows._TABLE_OF_TOPIC.values()}
 
 
 def test_services_read_the_topics_that_name_them():

@@ -34,7 +34,7 @@ def test_the_view_leads_back_to_every_channel_and_on_to_what_is_served(made):
     assert {n.name for n in before if n.kind == "channel"} == set(contracts.field("channel").values)
     after = made.reach(VIEW, made.outputs)
     assert {Node("database", "serving.customer_360"), Node("trino", "delta.gold.customer_360")} <= set(after)
-    # nothing of bronze is read for it: raw bytes are kept, not counted
+    # what a restore tells the job again makes no row, and raw bytes are kept, not counted
     assert Node("table", "bronze.raw_events") not in before
 
 
@@ -68,9 +68,10 @@ def test_what_is_read_and_makes_nothing_declared_is_told_too(made):
 def test_a_circle_is_drawn_once(made):
     """Baselines come from silver and are read by the job that silver comes from."""
     text = printed(drawing.upstream(made, VIEW))
-    assert text.count("← clean_interactions (Flink job)") == 5  # interactions, feedback, customers, orders, restore
+    assert text.count("← clean_interactions (Flink job)") == 4  # interactions, feedback, customers, orders
     assert text.count("← baselines (Spark job)") == 1
-    assert text.count("← gateway (service)") == 3  # with api_sync, alone, with store_import
+    # raw topics by who writes them: a store's files too, an API's records too, and the others
+    assert text.count("← gateway (service)") == 3
     assert "Kafka topic policy.baselines (elsewhere in this tree)" in text
 
 
@@ -90,7 +91,7 @@ def test_json_and_dot_hold_the_same_edges(made):
 def test_a_column_is_the_same_only_where_the_contract_says_so(made):
     found = {o.column: o for o in columns.origins(made, Node("table", "silver.customers"))}
     assert (found["region"].how, found["region"].node) == ("same", Node("topic", "customers.clean"))
-    assert (found["received_date"].how, found["received_date"].jobs) == ("derived", ("tiering",))
+    assert (found["received_date"].how, found["received_date"].jobs) == ("derived", ("tiering", "migrate"))
     region = {o.column: o for o in columns.origins(made, VIEW)}["region"]
     # the newest verified record's region, not just any: an equal name is a hint
     assert (region.how, region.candidates) == ("derived", (Node("table", "silver.customers"),))
@@ -104,7 +105,7 @@ def test_a_column_is_the_same_only_where_the_contract_says_so(made):
         (["gold.customer_360"], "Kafka topics raw.app"),
         (["gold.customer_360", "--down"], "MariaDB table serving.customer_360"),
         (["gold.customer_360.region"], "of that name in silver.customers"),
-        (["silver.interactions", "--columns"], "topic interactions.clean (same, tiering)"),
+        (["silver.interactions", "--columns"], "topic interactions.clean (same, tiering, migrate)"),
         (["app", "--down", "--format", "dot"], '"channel:app" -> "topic:raw.app"'),
     ],
 )
