@@ -10,10 +10,12 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
+
+import duckdb
 
 from pipelines.quality.suites import quiet
 
@@ -79,10 +81,23 @@ class LakeSuites:
         self._asset: Any = None
 
     def look_at(self, rows: str, checks: Sequence[Check]) -> None:
-        """Makes ``checked`` of a query, and beside it a column for each check that is a condition."""
+        """Makes ``checked`` of a query, and of it what the suite reads: its columns, and one for each condition.
+
+        That is a table, so each condition is worked out once and not by every metric. Where one can't be evaluated it
+        is a view: the others are judged, and that one fails.
+        """
         self.connection.execute(f"CREATE OR REPLACE VIEW {_ROWS} AS {rows}")
+        columns = {row[0] for row in self.connection.execute(f"DESCRIBE {_ROWS}").fetchall()}
+        named = {name for c in checks if not _is_condition(c) for name in lake_rules.unique_columns(c, True)}
         made = [f'coalesce({lake_rules.holds(c)}, true) AS "{suites.column(c)}"' for c in checks if _is_condition(c)]
-        self.connection.execute(f"CREATE OR REPLACE VIEW {_HELD} AS SELECT {', '.join(['*', *made])} FROM {_ROWS}")  # noqa: S608
+        listed = ", ".join([*(f'"{name}"' for name in sorted(named & columns)), *made]) or "*"
+        for old in ("VIEW", "TABLE"):
+            with suppress(duckdb.Error):
+                self.connection.execute(f"DROP {old} IF EXISTS {_HELD}")
+        try:
+            self.connection.execute(f"CREATE TABLE {_HELD} AS SELECT {listed} FROM {_ROWS}")  # noqa: S608
+        except duckdb.Error:
+            self.connection.execute(f"CREATE VIEW {_HELD} AS SELECT {listed} FROM {_ROWS}")  # noqa: S608
 
     def verdicts(self, checks: Sequence[Check], name: str, *, days: bool) -> dict[str, bool]:
         """Whether each check holds of ``checked``, by name. A check that can't be evaluated does not hold."""

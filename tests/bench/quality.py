@@ -8,6 +8,7 @@ and on a pinned version. Series of days with planted incidents go through the an
 from __future__ import annotations
 
 import argparse
+import importlib
 import resource
 import shutil
 import sys
@@ -126,20 +127,20 @@ def cost(home: Path, rows: int) -> dict[str, Any]:
     write_history(settings, size)
     write_day(settings, size)
     versions = {name: spark_delta.version_of(settings.table_path(name)) for name in dict.fromkeys((*SILVER, *RECORDS))}
-    lake_gate.require_sound(settings, {})  # Great Expectations is imported
+    importlib.import_module("pipelines.quality.lake_suites")  # seconds of their own, which a gold build pays anyway
     days = list(lake_gate.parts_of(settings, versions))
     largest = max((p for p in days if p.table == SILVER[0]), key=lambda p: sum(Path(f).stat().st_size for f in p.files))
     day = [part for part in days if part.day in (largest.day, None)]
-    began = time.monotonic()
+    began, cpu = time.monotonic(), time.process_time()
     reports = lake_gate.check(settings, day)
-    checked_s = time.monotonic() - began
+    checked_s, cpu_s = time.monotonic() - began, time.process_time() - cpu
     lake_gate.check(settings, [part for part in days if part not in day])
     began = time.monotonic()
     lake_gate.require_sound(settings, versions)
     again_s = time.monotonic() - began
     return {
         "day_rows": sum(r.checked_rows for r in reports if r.day), "rows": sum(r.checked_rows for r in reports),
-        "day_checked_s": round(checked_s, 2), "asked_again_s": round(again_s, 2),
+        "day_checked_s": round(checked_s, 2), "day_checked_cpu_s": round(cpu_s, 2), "asked_again_s": round(again_s, 2),
         "checks": sum(len(r.results) for r in reports), "failed": [f.name for r in reports for f in r.failures],
         "rss_mb_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }  # fmt: skip
