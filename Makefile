@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 ARGS ?=
 
-.PHONY: upkeep-report help setup demo demo-daily up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean regions-proof store-import-report connectors-report quality-report restore-drill migration-report
+.PHONY: bench-daily upkeep-report help setup demo demo-daily up down status test test-fast test-soak test-trino lint format real-data hostile kill-test bench memory cleaning-report bench-identity customer-360 lookup-report erasure-proof rfm-report lock clean regions-proof store-import-report connectors-report quality-report restore-drill migration-report
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,14 @@ store-import-report: setup  ## ninety days of stores' files with every fault, th
 
 connectors-report: setup  ## 100 random fault schedules of a misbehaving API, every record once: connectors.json
 	@$(BIN)/python -m tests.bench.connectors $(ARGS)
+
+bench-daily: setup  ## the reports of the daily run: store import, connectors, quality, migration, restore drill, upkeep
+	@$(BIN)/python -m tests.bench.store_import
+	@$(BIN)/python -m tests.bench.connectors
+	@$(BIN)/python -m tests.bench.quality
+	@$(BIN)/python -m tests.bench.migration
+	@$(BIN)/python -m tests.bench.restore_drill
+	@$(BIN)/python -m tests.bench.upkeep
 
 rfm-report: setup  ## value tiers on real orders: customers worked by hand, recognition, next quarter: rfm.json
 	@$(BIN)/python -m tests.bench.rfm_cdnow $(ARGS)
