@@ -11,11 +11,14 @@ import pyarrow.compute as pc
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from deltalake import DeltaTable
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from pipelines.io.committed_log import QUIET, Source
 from pipelines.io.paced_producer import NoBroker, Record
 
 TIMEOUT_S = 15.0
+# A topic made a moment ago, or a broker just back, has no leader yet; librdkafka does not call these retriable.
+_NO_LEADER = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 # Headers of a record that a connector has sent: whose, which, changed when, where the cursor stood, whether it is gone.
 CONNECTOR, RECORD, CHANGED_AT, CURSOR, DELETED = "connector", "record", "changed_at_us", "cursor_us", "deleted"
 
@@ -85,9 +88,7 @@ class ConnectorLog:
         """Where each partition ends. Raises KafkaException when the broker is away."""
         consumer = self._consumer()
         try:
-            return {
-                p: consumer.get_watermark_offsets(TopicPartition(self._topic, p), TIMEOUT_S)[1] for p in self._all()
-            }
+            return {partition: self._bounds(consumer, partition)[1] for partition in self._all()}
         finally:
             consumer.close()
 
@@ -97,7 +98,7 @@ class ConnectorLog:
         try:
             starts, ends = {}, {}
             for partition in self._all():
-                low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, partition), TIMEOUT_S)
+                low, high = self._bounds(consumer, partition)
                 if (start := max(low, offsets.get(partition, low))) < high:
                     starts[partition], ends[partition] = start, high
             consumer.assign([TopicPartition(self._topic, p, start) for p, start in starts.items()])
@@ -105,7 +106,7 @@ class ConnectorLog:
                 for message in consumer.consume(1000, 0.5):
                     error, partition = message.error(), message.partition()
                     if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                        if error.retriable():
+                        if error.code() in _NO_LEADER:
                             continue
                         raise KafkaException(error)
                     if error is None and (sent := _sent(message, connector)) is not None:
@@ -127,6 +128,17 @@ class ConnectorLog:
                 positions[partition] = table.transaction_version(source.application) or 0
             yield from _in_bronze(table, self._topic, connector)
         yield from self.sent_behind(connector, positions)
+
+    @retry(
+        retry=retry_if_exception(
+            lambda error: isinstance(error, KafkaException) and error.args[0].code() in _NO_LEADER
+        ),
+        wait=wait_fixed(0.5),
+        stop=stop_after_delay(30),
+        reraise=True,
+    )
+    def _bounds(self, consumer: Consumer, partition: int) -> tuple[int, int]:
+        return consumer.get_watermark_offsets(TopicPartition(self._topic, partition), TIMEOUT_S)
 
     def _all(self) -> list[int]:
         found = self._admin.list_topics(self._topic, timeout=TIMEOUT_S).topics[self._topic]
