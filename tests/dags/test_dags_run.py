@@ -27,12 +27,9 @@ from pipelines.io import duckdb_lake
 pytestmark = pytest.mark.stack
 A_MONDAY = "2026-11-23"  # no drill is due then: it is a test of its own
 BIN = Path(sys.executable).parent
-# What Airflow 3.2 says where the first task asks before its in-process API has begun: it starts that API in another
-# thread and does not wait for it (airflow/api_fastapi/execution_api/app.py). Nothing of ours has run then.
-TOO_EARLY = "'State' object has no attribute 'svcs_registry'"
 
 
-def run(settings: Settings, *command: str, tries: int = 1) -> str:
+def run(settings: Settings, *command: str) -> str:
     done = subprocess.run(
         command,
         env=os.environ | server.environment(settings),
@@ -41,8 +38,6 @@ def run(settings: Settings, *command: str, tries: int = 1) -> str:
         capture_output=True,
         text=True,
     )
-    if tries > 1 and TOO_EARLY in done.stdout + done.stderr:
-        return run(settings, *command, tries=tries - 1)
     assert done.returncode == 0, f"{command}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 
@@ -73,7 +68,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 def dags_test(settings: Settings, dag_id: str, day: str) -> dict[str, str]:
     """Runs a DAG in this moment for a day; state of each task."""
-    run(settings, str(BIN / "airflow"), "dags", "test", dag_id, "--conf", json.dumps({"day": day}), tries=4)
+    run(settings, str(BIN / "airflow"), "dags", "test", dag_id, "--conf", json.dumps({"day": day}))
     with sqlite3.connect(server.database(settings)) as database:
         states = database.execute(
             "SELECT task_id, state FROM task_instance WHERE run_id = "
