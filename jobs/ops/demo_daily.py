@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -26,7 +27,7 @@ from jobs.ops.stack import PartProgress
 from pipelines import contracts
 from pipelines.backup import places
 from pipelines.connectors import resources
-from pipelines.simulation import api_http, store_files
+from pipelines.simulation import api_http
 from pipelines.simulation.api_faults import Schedule
 from pipelines.simulation.api_population import Population
 from pipelines.simulation.api_server import SECRETS, MisbehavingApi
@@ -109,12 +110,13 @@ def deliver(settings: Settings, day: date) -> int:
     """A file of each declared store for the day, as its till writes it; how many."""
     declared = contracts.policy("store_import")["stores"]
     stores = Stores(SEED, declared, day, 1)
-    inbox = settings.home / "inbox" / "stores"
+    inbox, closed_s = settings.home / "inbox" / "stores", time.time() - 3600
     for nth, store in enumerate(declared):
-        form = store_files.FORMS[nth % len(store_files.FORMS)]
+        form = stores.form_of(store, nth)
         path = inbox / stores.name(store, day, form, 0)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(stores.written(store, day, stores.visits(store, day), form).content)
+        os.utime(path, (closed_s, closed_s))  # one written a moment ago might still be growing, and would wait
     return len(declared)
 
 
