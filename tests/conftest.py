@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator
@@ -26,9 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(marker)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure() -> None:
-    """The summary is the last word: after it, DuckDB's bindings complain of what Great Expectations still holds."""
+@atexit.register  # at the very end: pytest gives stderr back after its last hook
+def _summary_is_the_last_word() -> None:
+    """Hides what DuckDB's bindings say, after pytest's summary, of what Great Expectations still holds."""
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
