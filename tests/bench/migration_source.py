@@ -87,9 +87,9 @@ def write_more(settings: Settings, rows: int) -> dict[str, int]:
     last = ask(settings, "SELECT MAX(id) FROM fw_jl")[0][0]
     changed = max(1, rows // 10_000)
     stamp = "2026-01-01 09:00:00"
-    ask(settings, "UPDATE fw_jl SET jg = '1', myd = 5, gx_sj = %s WHERE id %% 30011 = 7 LIMIT %s", stamp, changed)
+    ask(settings, "UPDATE fw_jl SET jg = '1', myd = 5, gx_sj = %s WHERE id %% 2003 = 7 LIMIT %s", stamp, changed)
     ((updated,),) = ask(settings, "SELECT COUNT(*) FROM fw_jl WHERE gx_sj = %s", stamp)
-    ask(settings, "DELETE FROM fw_jl WHERE id %% 50021 = 11 LIMIT %s", changed)
+    ask(settings, "DELETE FROM fw_jl WHERE id %% 2503 = 11 LIMIT %s", changed)
     ((left,),) = ask(settings, "SELECT COUNT(*) FROM fw_jl")
     ask(
         settings,
