@@ -33,6 +33,8 @@ class Position:
     seen: dict[str, int] = field(default_factory=dict)
     next_offsets: dict[int, int] = field(default_factory=dict)
     open: bool = False
+    #: Records met in this run that do not say when they changed; when they come again nobody can say.
+    undated: set[str] = field(default_factory=set, compare=False)
 
     def remember(self, record: str, at_us: int | None, met_us: int | None) -> None:
         """Mark a record as handed on: it changed at ``at_us``, as far as it says so, and was met beside ``met_us``.
@@ -40,6 +42,8 @@ class Position:
         What it says of itself may be missing or wrong, and it will come again where it was met; and one dated ahead of
         time comes again until its time has come.
         """
+        if at_us is None:
+            self.undated.add(record)
         self.seen[record] = max(self.seen.get(record, 0), at_us or 0, met_us or 0)
 
     def bound(self, most: int) -> None:
@@ -48,16 +52,18 @@ class Position:
             del self.seen[record]
 
     def forget(self, overlap_s: int) -> None:
-        """At the end of a run: forget what lies before the overlap and cannot come again.
+        """At the end of a run: forget what lies before the overlap and cannot come again; undated ones count as of now.
 
         >>> position = Position("c", cursor_us=1_000_000_000)
         >>> position.remember("a", 300_000_000, None)
-        >>> position.remember("b", None, 400_000_000)
+        >>> position.remember("b", None, 350_000_000)
+        >>> position.remember("c", 300_000_000, 400_000_000)
         >>> position.forget(600)
         >>> sorted(position.seen)
-        ['b']
+        ['b', 'c']
         """
         if self.cursor_us is not None:
+            self.seen |= dict.fromkeys(self.undated & self.seen.keys(), self.cursor_us)
             # A second more: the filter of a source rounds down.
             from_us = self.cursor_us - (overlap_s + 1) * _US
             self.seen = {record: at_us for record, at_us in self.seen.items() if at_us >= from_us}

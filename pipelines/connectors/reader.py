@@ -90,8 +90,9 @@ class Reader:
             later = self._later(found, since_us)
             if not later:
                 return
-            since_us = self._floor(min(later))
-            anchors = self._of_instant(found, since_us)
+            # Not from the first change met behind the instant: positions may have shifted past one before it.
+            since_us = self._floor(min(later)) if since_us is None else since_us + self._unit_us
+            anchors = frozenset()
 
     def _one_instant(
         self, cursor_us: int | None, since_us: int | None, first: _Read, anchors: frozenset[str]

@@ -100,14 +100,10 @@ def rebuilt(cluster: str, sent: Iterator[Sent]) -> Position:
     >>> found.cursor_us, found.seen
     (5, {'a': 5, 'b': 7})
     """
-    found, undated = Position(cluster), []
+    found = Position(cluster)
     for one in sent:
         found.cursor_us = _later(found.cursor_us, one.cursor_us)
         found.remember(one.record, one.at_us, one.cursor_us)
-        if one.at_us is None:
-            undated.append(one.record)
-    for record in undated:  # nobody can say when it comes again: it counts as of today
-        found.remember(record, None, found.cursor_us)
     return found
 
 

@@ -44,5 +44,18 @@ def test_a_lost_one_is_made_from_the_records_themselves():
 
     found = rebuilt("c1", iter([sent("a", 5, None), sent("undated", None, 5), sent("b", 8, 7), sent("ahead", 99, 7)]))
     assert found.cursor_us == 7
-    # the undated one counts as of the cursor: it may come again
-    assert found.seen == {"a": 5, "undated": 7, "b": 8, "ahead": 99}
+    assert found.seen == {"a": 5, "undated": 5, "b": 8, "ahead": 99}
+    found.cursor_us = 10_000 * 1_000_000
+    found.forget(600)
+    assert list(found.seen) == ["undated"]  # it may come again, whatever the others say
+
+
+def test_an_undated_record_is_kept_from_one_run_to_the_next_as_long_as_it_is_met():
+    position = Position("c1", 1_000_000_000)
+    position.remember("undated", None, 100_000_000)  # on a page of much earlier changes, at whose end it stood
+    position.cursor_us = 2_000_000_000
+    position.forget(600)
+    assert position.seen == {"undated": 2_000_000_000}
+    later = Position("c1", 3_000_000_000, seen=dict(position.seen))  # the next run does not meet it
+    later.forget(600)
+    assert later.seen == {}

@@ -101,6 +101,13 @@ def test_one_of_an_instant_that_moves_away_shifts_the_others_and_none_is_missed(
     assert {key for key, _ in run(source)[0]} == set("abcdef")
 
 
+def test_positions_that_shift_twice_hide_nothing_behind_an_instant():
+    rows = {key: 100 for key in "abcdef"} | {"x": 101, "y": 102, "z": 103, "w": 104}
+    # before the page behind the instant: in the first round "x" slips onto a page that was read, in the second again
+    source = Source(rows, between={5: {"a": 300}, 8: {"b": 300, "c": 300}})
+    assert {key for key, _ in run(source)[0]} == set(rows)
+
+
 def test_a_page_from_further_on_is_not_taken_for_the_next():
     rows = {"a": 100, "b": 101, "c": 102, "d": 103, "e": 104, "f": 105}
     source = Source(rows)
