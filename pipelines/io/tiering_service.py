@@ -258,9 +258,9 @@ class Service:
         if upkeep:
             keeper.start()
         while any(thread.is_alive() for thread in threads):
-            self._lineage.tell_when_due()
             if status_file is not None:
                 write_status(status_file, self.health)
+            self._lineage.tell_when_due()  # its client takes seconds to import: the status comes first
             if until_caught_up and all(h.state in ("stopped", "refused", "gave_up") for h in self.health.values()):
                 self._stop.set()
             _join(threads, 1.0)

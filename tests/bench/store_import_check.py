@@ -89,7 +89,7 @@ def judge_rows(score: Score, world: World, lake: Path) -> None:
     place = ["raw_topic", "raw_partition", "raw_offset"]
     ours = {hashlib.sha256(one.content).hexdigest()[:12] for one in world.files}
     bronze = rows(lake, "bronze.raw_events", [*place, "headers"])
-    refs = [orjson.loads(headers).get("source_ref") or "" for headers in bronze["headers"]]
+    refs = [orjson.loads(headers or "{}").get("source_ref") or "" for headers in bronze["headers"]]
     ref_of = {at: ref for at, ref in zip(bronze.select(place).rows(), refs, strict=True) if ref[-12:] in ours}
     kept = _kept(lake, place, ref_of)
     found = rows(lake, "quarantine.rejects", ["source_ref", "rule"]).rows()
