@@ -12,13 +12,18 @@ PRIVATE = 0o600
 
 
 def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
+    """Writes text as `write_bytes_atomic` writes bytes."""
+    write_bytes_atomic(path, text.encode(), mode)
+
+
+def write_bytes_atomic(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Writes beside the file and renames over it; the mode is set before the first byte is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)

@@ -155,10 +155,13 @@ def balance(settings: Settings) -> Balance | None:
     import pyarrow.compute as pc
     from deltalake import DeltaTable
 
+    from pipelines.io import lake_tables
+
     path = settings.table_path("gold.data_balance")
     if not (path / "_delta_log").exists():
         return None
-    rows = DeltaTable(str(path)).to_pyarrow_table(columns=[*BALANCE_COLUMNS, "hour_at", "closed", "computed_at"])
+    columns = [*BALANCE_COLUMNS, "hour_at", "closed", "computed_at"]
+    rows = DeltaTable(str(path)).to_pyarrow_table(columns=columns, filesystem=lake_tables.arrow_files(path))
     closed = rows.filter(rows["closed"])
     counts = {name: int(pc.sum(closed[name]).as_py() or 0) for name in BALANCE_COLUMNS}
     counts["twice"] = int(pc.sum(rows["twice"]).as_py() or 0)

@@ -30,6 +30,7 @@ from pipelines import contracts
 from pipelines.backup.places import backup_folder
 from pipelines.io import gold_lock, vault_table, vault_topic
 from pipelines.io.erasure_errands import COMMANDS, Command
+from pipelines.io.lake_tables import arrow_files
 from pipelines.privacy.erasure import (
     Line,
     Person,
@@ -92,7 +93,7 @@ def links_of(settings: Settings) -> pl.DataFrame:
     if not (path / "_delta_log").exists():
         return pl.from_arrow(contracts.arrow_schema(contracts.table(LINKS)).empty_table())
     columns = ["token", "customer_id", "valid_to_at", "recorded_at"]
-    return pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table(columns=columns))
+    return pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table(columns=columns, filesystem=arrow_files(path)))
 
 
 def begun(settings: Settings, customer: str | None, named: set[str]) -> Person | None:

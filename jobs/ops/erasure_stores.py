@@ -16,6 +16,7 @@ from pipelines import contracts
 from pipelines.io import delta_erasure, mariadb_erasure
 from pipelines.io.compacted_tail import CompactedTail
 from pipelines.io.erasure_errands import COMMANDS, RESULTS, Command, erase_rows
+from pipelines.io.lake_tables import arrow_files
 from pipelines.io.mariadb import connect
 from pipelines.io.publisher import publish
 from pipelines.privacy.erasure import Person, columns_that_tell, concerned, speaks_of
@@ -52,7 +53,7 @@ def telling_rows(settings: Settings) -> dict[str, pl.DataFrame]:
         if (path / "_delta_log").exists():
             table = DeltaTable(str(path))
             present = [column for column in columns if column in {field.name for field in table.schema().fields}]
-            rows[name] = pl.from_arrow(table.to_pyarrow_table(columns=present))
+            rows[name] = pl.from_arrow(table.to_pyarrow_table(columns=present, filesystem=arrow_files(path)))
     return rows
 
 
@@ -64,7 +65,8 @@ def messages_by_bytes(settings: Settings, key: MasterKey, who: Person, values: I
         if not (path / "_delta_log").exists():
             continue
         columns = ["raw_topic", "raw_partition", "raw_offset", "payload_encrypted"]
-        for batch in DeltaTable(str(path)).to_pyarrow_dataset().to_batches(columns=columns, batch_size=5_000):
+        rows = DeltaTable(str(path)).to_pyarrow_dataset(filesystem=arrow_files(path))
+        for batch in rows.to_batches(columns=columns, batch_size=5_000):
             for topic, partition, offset, sealed in zip(*(c.to_pylist() for c in batch.columns), strict=True):
                 place = coordinates(topic, partition, offset)
                 if sealed and _speaks(sealed, key, place, who, values, tokeniser):
@@ -122,7 +124,7 @@ def said_by(settings: Settings, who: Person) -> list[str]:
         path = settings.table_path(name)
         if (path / "_delta_log").exists():
             columns = [*telling()[name], "text"]
-            rows = pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table(columns=columns))
+            rows = pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table(columns=columns, filesystem=arrow_files(path)))
             said += rows.filter(concerned(rows, who))["text"].drop_nulls().to_list()
     return said
 

@@ -23,6 +23,7 @@ from pipelines.identity.match_decisions import Decisions, decide
 from pipelines.io import identity_models, vault_table
 from pipelines.io.identity_matches import Matched, Matching, compared_last
 from pipelines.io.identity_store import IdentityStore
+from pipelines.io.lake_tables import arrow_files
 from pipelines.io.mariadb import connect
 from pipelines.io.publisher import publish
 from pipelines.privacy.keys import MasterKey
@@ -149,7 +150,7 @@ def crm_records(settings: Settings) -> pl.DataFrame:
             f"there is no {CUSTOMERS} yet: CRM records come by raw.crm (kefulake simulate crm-records), through the "
             "cleaning job and the tiering service; see kefulake tables"
         )
-    table = DeltaTable(str(path)).to_pyarrow_table(columns=list(match_records.NEEDED))
+    table = DeltaTable(str(path)).to_pyarrow_table(columns=list(match_records.NEEDED), filesystem=arrow_files(path))
     return match_records.newest_records(pl.from_arrow(table))
 
 

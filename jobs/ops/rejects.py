@@ -17,6 +17,7 @@ from jobs.ops.auditing import write_down
 from pipelines import contracts
 from pipelines.collectors import regions
 from pipelines.io import replays
+from pipelines.io.lake_tables import arrow_files
 from pipelines.io.publisher import publish
 from pipelines.io.replays import Replayed
 from pipelines.privacy.keys import MasterKey
@@ -171,7 +172,7 @@ def read(settings: Settings, columns: list[str]) -> pl.DataFrame:
         raise FileNotFoundError(
             f"There is no table {REJECTS} in {settings.lake} yet: nothing has been rejected so far."
         )
-    return pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table(columns=columns))
+    return pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table(columns=columns, filesystem=arrow_files(path)))
 
 
 def with_bytes(settings: Settings, chosen: pl.DataFrame) -> list[dict]:
@@ -181,11 +182,13 @@ def with_bytes(settings: Settings, chosen: pl.DataFrame) -> list[dict]:
     first, last = chosen["received_at"].min(), chosen["received_at"].max()
     rules = chosen["rule"].unique().to_list()
     within = [("received_at", ">=", first), ("received_at", "<=", last), ("rule", "in", rules)]
-    table = DeltaTable(str(settings.table_path(REJECTS)))
+    path = settings.table_path(REJECTS)
+    table = DeltaTable(str(path))
     there = {field.name for field in table.schema().fields}  # a table from before a column is read without it
     content = [name for name in BYTES if name not in PLACES and name in there]
     place = ["raw_topic", "raw_partition", "raw_offset", "received_at"]
-    whole = pl.from_arrow(table.to_pyarrow_table(columns=[*place, *content], filters=within))
+    columns = [*place, *content]
+    whole = pl.from_arrow(table.to_pyarrow_table(columns=columns, filters=within, filesystem=arrow_files(path)))
     rows = chosen.join(whole.unique(place), on=place, how="left", maintain_order="left").to_dicts()
     return [dict.fromkeys(BYTES) | row for row in rows]
 

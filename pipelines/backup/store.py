@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.stack.files import PRIVATE, write_bytes_atomic
+
 _CHUNK = 1 << 20
 
 
@@ -55,15 +57,7 @@ def write_in(folder: Path, path: str, content: bytes) -> dict[str, Any]:
     """Write bytes as `copy_in` writes a file."""
     target = folder / path
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        with draft.open("xb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_bytes_atomic(target, content, PRIVATE)
     return {"path": path, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 

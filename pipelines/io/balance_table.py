@@ -17,6 +17,7 @@ from pipelines import contracts
 from pipelines.io import gold_lock, retention
 from pipelines.io.balance_inputs import changed_hours, coordinates
 from pipelines.io.delta import open_store, writer_properties
+from pipelines.io.lake_tables import arrow_files
 from pipelines.tables.data_balance import BRONZE, ROLE_OF, build, is_closed
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def read(settings: Settings) -> pa.Table:
     path = settings.table_path(TABLE)
     if not (path / "_delta_log").exists():
         return contracts.arrow_schema(contracts.table(TABLE)).empty_table()
-    return DeltaTable(path).to_pyarrow_table()
+    return DeltaTable(path).to_pyarrow_table(filesystem=arrow_files(path))
 
 
 class BalanceTable:
@@ -108,9 +109,10 @@ class BalanceTable:
             return self._turn(passed_until, now or datetime.now(UTC))
 
     def _turn(self, passed_until: datetime | None, now: datetime) -> pa.Table:
-        target = DeltaTable(self._settings.table_path(TABLE))
+        path = self._settings.table_path(TABLE)
+        target = DeltaTable(path)
         hours, versions = self._changed(target)
-        old = target.to_pyarrow_table()
+        old = target.to_pyarrow_table(filesystem=arrow_files(path))
         hours |= {h for h in _open_hours(old) if is_closed(h, passed_until, self._grace)}
         if not hours:
             return self._schema.empty_table()

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from deltalake import DeltaTable
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from pipelines.io.committed_log import QUIET, Source
+from pipelines.io.lake_tables import arrow_files
 from pipelines.io.paced_producer import NoBroker, Record
 
 TIMEOUT_S = 15.0
@@ -126,7 +128,8 @@ class ConnectorLog:
             for partition in self._all():
                 source = Source(self.cluster, self._topic, topic_id, partition)
                 positions[partition] = table.transaction_version(source.application) or 0
-            yield from _in_bronze(table, self._topic, connector)
+            rows = table.to_pyarrow_dataset(filesystem=arrow_files(self._bronze))
+            yield from _in_bronze(rows, self._topic, connector)
         yield from self.sent_behind(connector, positions)
 
     @retry(
@@ -163,11 +166,11 @@ def _sent(message: Message, connector: str) -> Sent | None:
     return _of_headers(headers, message.partition(), message.offset(), message.value() or b"", sealed=False)
 
 
-def _in_bronze(table: DeltaTable, topic: str, connector: str) -> Iterator[Sent]:
+def _in_bronze(rows: pads.Dataset, topic: str, connector: str) -> Iterator[Sent]:
     mark = json.dumps({CONNECTOR: connector})[1:-1]  # as the tiering service writes headers; what it finds is read
     wanted = (pc.field("raw_topic") == topic) & pc.match_substring(pc.field("headers"), mark)
     columns = ["raw_partition", "raw_offset", "headers", "payload_ciphertext"]
-    for batch in table.to_pyarrow_dataset().scanner(columns=columns, filter=wanted).to_batches():
+    for batch in rows.scanner(columns=columns, filter=wanted).to_batches():
         for row in batch.to_pylist():
             headers = json.loads(row["headers"])
             if headers.get(CONNECTOR) == connector:

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
+from pipelines.io.lake_tables import arrow_files
+
 # Column by table. Bytes begin with the version; so do base64 texts, whose first four characters decode to it.
 SEALED = {
     "bronze.raw_events": "payload_ciphertext",
@@ -35,5 +37,5 @@ def versions_in(path: Path, column: str) -> Counter:
 
 
 def _batches(path: Path, column: str) -> Iterator[pa.RecordBatch]:
-    dataset = DeltaTable(str(path)).to_pyarrow_dataset()
+    dataset = DeltaTable(str(path)).to_pyarrow_dataset(filesystem=arrow_files(path))
     yield from dataset.scanner(columns=[column], batch_size=5_000, batch_readahead=1, fragment_readahead=1).to_batches()

@@ -17,6 +17,7 @@ from deltalake import DeltaTable
 from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.io.delta import open_store
+from pipelines.io.lake_tables import arrow_files
 
 TABLE = "quarantine.replays"
 
@@ -36,7 +37,7 @@ def read(settings: Settings) -> pl.DataFrame:
     path = settings.table_path(TABLE)
     if not (path / "_delta_log").exists():
         return pl.from_arrow(contracts.arrow_schema(contracts.table(TABLE)).empty_table())
-    return pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table())
+    return pl.from_arrow(DeltaTable(str(path)).to_pyarrow_table(filesystem=arrow_files(path)))
 
 
 def note(settings: Settings, replayed: Iterable[Replayed], at: datetime) -> int:

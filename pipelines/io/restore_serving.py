@@ -24,6 +24,7 @@ from pipelines.io import backup_topics
 from pipelines.io.backup_round import AIRFLOW, CERTIFICATE
 from pipelines.io.committed_log import CommittedLog
 from pipelines.io.delta import Move
+from pipelines.io.lake_tables import arrow_files
 from pipelines.io.mariadb import MariaStore, connect
 from pipelines.io.publisher import publish
 from pipelines.io.tiering_service import open_table
@@ -104,7 +105,7 @@ def _all(settings: Settings, name: str) -> pl.DataFrame | None:
     path = settings.table_path(name)
     if not (path / "_delta_log").exists():
         return None
-    return pl.from_arrow(DeltaTable(path).to_pyarrow_table())
+    return pl.from_arrow(DeltaTable(path).to_pyarrow_table(filesystem=arrow_files(path)))
 
 
 def served_interactions(settings: Settings, target: MariaStore, keep_days: int) -> int:
@@ -114,7 +115,8 @@ def served_interactions(settings: Settings, target: MariaStore, keep_days: int) 
         return 0
     written, since = 0, datetime.now(UTC) - timedelta(days=keep_days)
     recent = pads.field("received_at") >= since
-    for batch in DeltaTable(path).to_pyarrow_dataset().to_batches(batch_size=_SERVED_ROWS, filter=recent):
+    rows = DeltaTable(path).to_pyarrow_dataset(filesystem=arrow_files(path))
+    for batch in rows.to_batches(batch_size=_SERVED_ROWS, filter=recent):
         if batch.num_rows:
             written += target.append(pa.Table.from_batches([batch]), {})
     return written

@@ -21,6 +21,7 @@ from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.io.delta import open_store, writer_properties
 from pipelines.io.delta_upkeep import TableFile, files_of, replace_files
+from pipelines.io.lake_tables import arrow_files
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ def removals(settings: Settings) -> pa.Table:
     path = settings.table_path(RECORD)
     if not (path / "_delta_log").exists():
         return contracts.arrow_schema(contracts.table(RECORD)).empty_table()
-    return DeltaTable(path).to_pyarrow_table()
+    return DeltaTable(path).to_pyarrow_table(filesystem=arrow_files(path))
 
 
 def removed_by_day(settings: Settings) -> dict[str, dict[date, int]]:

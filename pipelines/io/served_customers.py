@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, text
 
 from pipelines import contracts
 from pipelines.io.bulk_rows import insert_rows, load_rows
+from pipelines.io.lake_tables import arrow_files
 from pipelines.io.mariadb_tables import char_limits, clipped, ensure_table
 
 log = logging.getLogger(__name__)
@@ -142,7 +143,8 @@ def _published(paths: Mapping[str, Path]) -> pl.DataFrame:
 def _read(path: Path, wanted: list[str]) -> pl.DataFrame:
     table = DeltaTable(str(path))
     present = [field.name for field in table.schema().fields]
-    return pl.from_arrow(table.to_pyarrow_table(columns=[name for name in wanted if name in present]))
+    columns = [name for name in wanted if name in present]
+    return pl.from_arrow(table.to_pyarrow_table(columns=columns, filesystem=arrow_files(path)))
 
 
 def tags_by_customer(tags: pl.DataFrame) -> pl.DataFrame:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,7 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from infra.stack.files import PRIVATE, private_folder, write_atomic
+from infra.stack.files import PRIVATE, private_folder, write_atomic, write_bytes_atomic
 from pipelines.privacy.bronze_cipher import BronzeCipher, open_bronze
 from pipelines.privacy.keys import MasterKey
 from pipelines.stores.corrections import SentRow
@@ -140,17 +138,7 @@ class StoreArchive:
 
 def _write_private(path: Path, content: bytes) -> None:
     private_folder(path.parent)
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+    write_bytes_atomic(path, content, PRIVATE)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.io.delta import open_store
+from pipelines.io.lake_tables import arrow_files
 
 TABLE, RAW_EVENTS, TOPIC = "bronze.store_files", "bronze.raw_events", "raw.store"
 
@@ -26,7 +27,8 @@ def note(settings: Settings, rows: Iterable[Mapping[str, Any]]) -> int:
     path = settings.table_path(TABLE)
     known = set()
     if (path / "_delta_log").exists():
-        known = set(DeltaTable(str(path)).to_pyarrow_table(columns=["delivery_id"])["delivery_id"].to_pylist())
+        there = DeltaTable(str(path)).to_pyarrow_table(columns=["delivery_id"], filesystem=arrow_files(path))
+        known = set(there["delivery_id"].to_pylist())
     fresh = {row["delivery_id"]: row for row in rows if row["delivery_id"] not in known}
     if not fresh:
         return 0
@@ -41,6 +43,7 @@ def refs_in_bronze(settings: Settings, since_us: int) -> set[str]:
         return set()
     since = datetime.fromtimestamp(since_us / 1e6, UTC)
     of_stores = (ds.field("raw_topic") == TOPIC) & (ds.field("received_date") >= since.date())
-    found = DeltaTable(str(path)).to_pyarrow_dataset().to_table(columns=["headers"], filter=of_stores)
+    rows = DeltaTable(str(path)).to_pyarrow_dataset(filesystem=arrow_files(path))
+    found = rows.to_table(columns=["headers"], filter=of_stores)
     refs = (orjson.loads(headers).get("source_ref") for headers in pl.from_arrow(found)["headers"].drop_nulls())
     return {ref for ref in refs if ref is not None}

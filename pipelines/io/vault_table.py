@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.dataset as pads
 from deltalake import DeltaTable
 
+from pipelines.io.lake_tables import arrow_files
 from pipelines.privacy.keys import MasterKey, MasterKeyError
 from pipelines.privacy.vault import VaultError, open_entry
 
@@ -29,7 +30,7 @@ def values(path: Path, tokens: Collection[str], key: MasterKey) -> dict[str, str
     few = pads.field("token").isin(list(wanted)) if len(wanted) <= _LET_ARROW_LOOK else None
     found: dict[str, str] = {}
     erased, refused = set(), defaultdict(list)
-    entries = DeltaTable(str(path)).to_pyarrow_dataset()
+    entries = DeltaTable(str(path)).to_pyarrow_dataset(filesystem=arrow_files(path))
     for batch in entries.to_batches(columns=_COLUMNS, filter=few, batch_size=_ROWS_AT_ONCE):
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             token, wrapped_key = row[0], row[1]

@@ -23,7 +23,7 @@ def test_its_own_records_are_found_in_bronze_by_their_headers(tmp_path):
     columns = list(zip(*rows, strict=True))
     columns[3] = [None if headers is None else json.dumps(headers) for headers in columns[3]]
     write_deltalake(tmp_path / "bronze", pa.table(dict(zip(names, map(list, columns), strict=True))))
-    found = list(connector_log._in_bronze(DeltaTable(tmp_path / "bronze"), "raw.orders", "orders"))
+    found = list(connector_log._in_bronze(DeltaTable(tmp_path / "bronze").to_pyarrow_dataset(), "raw.orders", "orders"))
     assert found == [
         Sent("r1", 7, 5, 0, 1, b"sealed", True),
         Sent("r2", None, None, 0, 2, b"x", True, deleted=True),
