@@ -1,4 +1,4 @@
-"""The cleaning job, deployed once for all tests of this folder: that takes longer than most of them."""
+"""The cleaning job for all tests of this folder, deployed again only after a module that had one of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from infra.stack import flink_jobs, flink_records
 from infra.stack.flink_records import JobRecord
 from infra.stack.settings import Settings
 from jobs.ops import deploy
@@ -17,12 +18,21 @@ JOB = "clean_interactions"
 
 
 @pytest.fixture(scope="package")
-def job(stack: Settings) -> Iterator[Settings]:
-    """The stack with the job on it, as a person deploys it, but with outputs every 2 s: the tests wait for them."""
-    arguments = [*deploy.job_arguments(stack), "--checkpoint-s", "2"]
-    deploy.deploy(stack, JobRecord(JOB, deploy.JOBS[JOB], arguments, 2))
+def flink(stack: Settings) -> Iterator[Settings]:
+    """The stack; whatever job the tests of this folder left running ends with them."""
     yield stack
-    deploy.stop_job(stack, JOB)
+    if flink_jobs.running_job(stack, JOB):
+        deploy.stop_job(stack, JOB)
+
+
+@pytest.fixture(scope="module")
+def job(flink: Settings) -> Settings:
+    """The stack with the job on it, as a person deploys it, but with outputs every 2 s: the tests wait for them."""
+    arguments = [*deploy.job_arguments(flink), "--checkpoint-s", "2"]
+    record = flink_records.load(flink, JOB)
+    if not (record and record.args == arguments and flink_jobs.running_job(flink, JOB)):
+        deploy.deploy(flink, JobRecord(JOB, deploy.JOBS[JOB], arguments, 2))
+    return flink
 
 
 @contextmanager

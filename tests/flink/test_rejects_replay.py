@@ -36,7 +36,7 @@ def deployed(stack) -> None:
 
 
 @pytest.fixture(scope="module")
-def strict(stack, tmp_path_factory):
+def strict(flink, tmp_path_factory):
     """The job deployed with a wrong threshold, an hour for two days, and a tiering service beside it."""
     schemas = tmp_path_factory.mktemp("strict") / "schemas"
     shutil.copytree(contracts.schemas_folder(), schemas)
@@ -46,10 +46,10 @@ def strict(stack, tmp_path_factory):
     policy.write_text(yaml.safe_dump(content, allow_unicode=True))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(contracts.SCHEMAS_VARIABLE, str(schemas))
-        deployed(stack)
-    with tiering(stack):
-        yield stack
-    deploy.stop_job(stack, JOB)
+        deployed(flink)
+    with tiering(flink):
+        yield flink
+    deploy.stop_job(flink, JOB)
 
 
 def send(stack, value: bytes) -> tuple[str, int, int]:

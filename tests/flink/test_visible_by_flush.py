@@ -19,13 +19,13 @@ JOB = "clean_interactions"
 
 
 @pytest.fixture(scope="module")
-def patient(stack):
+def patient(flink):
     """The job with a checkpoint every ten minutes, and a tiering service."""
-    arguments = [*deploy.job_arguments(stack), "--checkpoint-s", "600"]
-    deploy.deploy(stack, JobRecord(JOB, deploy.JOBS[JOB], arguments, 2))
-    with tiering(stack):
-        yield stack
-    deploy.stop_job(stack, JOB)
+    arguments = [*deploy.job_arguments(flink), "--checkpoint-s", "600"]
+    deploy.deploy(flink, JobRecord(JOB, deploy.JOBS[JOB], arguments, 2))
+    with tiering(flink):
+        yield flink
+    deploy.stop_job(flink, JOB)
 
 
 def turns(stack, *numbers: str) -> None:
