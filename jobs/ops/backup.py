@@ -21,6 +21,7 @@ from jobs.ops.restore import passphrase
 from pipelines import contracts
 from pipelines.backup import manifest, places
 from pipelines.io import backup_full, backup_keys
+from pipelines.io.backup_round import home_id, require_ours
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -51,6 +52,7 @@ def full() -> None:
     Exit code 1 when a file is damaged that the lake has not any more (each is named), or no recovery key was set up.
     """
     settings, console = Settings.load(), Console(highlight=False)
+    _require_ours(settings)  # before its keys are sealed over those of another home
     backup_keys.ship_keys(settings)
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("checking")
@@ -79,6 +81,7 @@ def full() -> None:
 def retention() -> None:
     """Delete what no state that is kept needs (policy backup: every round of some days, then one state a day)."""
     settings, keep = Settings.load(), contracts.policy("backup")["keep"]
+    _require_ours(settings)
     files, size, manifests = backup_full.retain(places.backup_folder(settings), keep, time.time())
     table = Table("what", "deleted", title="Retention of the backup")
     table.add_row("files", f"{files:,} ({size:,} bytes)")
@@ -137,3 +140,8 @@ def status() -> None:
     for line in places.warnings(settings):
         console.print(f"[yellow]{line}[/]")
     raise typer.Exit(1 if wrong else 0)
+
+
+def _require_ours(settings: Settings) -> None:
+    folder = places.backup_folder(settings)
+    require_ours(folder, manifest.read(folder).facts, home_id(settings))

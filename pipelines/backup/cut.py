@@ -21,7 +21,7 @@ def cuts(
     """Where each raw partition (``raw.app/0``) begins again; both relations: raw_topic, raw_partition, raw_offset.
 
     `outputs` has a row each for every row of an output. `ends`: next offset up to which the backup goes; nothing beyond
-    counts, and a partition nobody wrote to begins there.
+    counts. A partition that no table knows begins at 0: whether the tail holds its messages is not for here to say.
 
     >>> with duckdb.connect() as c:
     ...     rows = lambda offsets: c.sql(f"SELECT 'raw.app' raw_topic, 0 raw_partition, unnest({offsets}) raw_offset")
@@ -33,7 +33,8 @@ def cuts(
     outputs.filter("raw_topic LIKE 'raw.%'").project(place).create_view("stood_in", replace=True)
     found = connection.sql(_FOUND).fetchall()
     known = {place: next_offset if unsettled is None else unsettled for place, unsettled, next_offset in found}
-    return {place: min(known.get(place, end), end) for place, end in ends.items()}
+    # A partition of which no table has a row may still have messages in the tail.
+    return {place: min(known.get(place, 0), end) for place, end in ends.items()}
 
 
 _FOUND = """

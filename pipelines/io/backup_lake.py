@@ -98,13 +98,17 @@ def lines_of(state: State, folder: Path, name: str, version: int) -> list[dict[s
 def forget_history(writer: Writer, name: str, version: int) -> int:
     """Take out of the backup what only versions before `version` show; files deleted. Deleted at once, noted after.
 
-    What an erasure does in the lake: the checkpoint of the version stands for all before it.
+    What an erasure does in the lake: a checkpoint stands for all before it. That checkpoint and the entries since stay,
+    for the version is opened by them: writers append while an erasure runs.
     """
     base, state = folder_of(name), writer.state
     used = {f"{base}/{file.path}" for file in files_of(DeltaTable(writer.folder / base, version=version))}
     gone = [line["path"] for line in state.of(DATA).values() if line["table"] == name and line["path"] not in used]
     # Newest log entries go last, so that a reader in between finds no gap to start from.
-    old = [line for line in state.of(LOG).values() if line["table"] == name and line["version"] < version]
+    logged = [line for line in state.of(LOG).values() if line["table"] == name]
+    checkpoints = [line["version"] for line in logged if line["path"].endswith(".checkpoint.parquet")]
+    floor = max((at for at in checkpoints if at <= version), default=0)
+    old = [line for line in logged if line["version"] < floor]
     gone += [line["path"] for line in sorted(old, key=lambda line: line["version"])]
     drop(writer, gone)
     left = [file for file in (writer.folder / base).rglob("*") if file.is_file()]

@@ -74,6 +74,15 @@ def home_id(settings: Settings) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
+def require_ours(folder: Path, facts: Mapping[str, Any], home: str) -> None:
+    """Nothing where a backup is this home's, or nobody's yet. Raises AnothersBackup."""
+    if facts.get("home", home) != home:
+        raise AnothersBackup(
+            f"{folder} is the backup of another home (or of this one before a restore), and stays as it "
+            f"is: name another folder by {FOLDER}"
+        )
+
+
 class Shipper:
     """Rounds of one home; keeps its place in the raw topics from one to the next."""
 
@@ -93,6 +102,8 @@ class Shipper:
             except BaseException:
                 self._writer = None
                 self._tail.forget()
+                # What was noted went with the writer: the next round ships it again.
+                self._identity_seen, self._identity_rests_until, self._airflow_seen = "", 0.0, 0.0
                 raise
 
     def _round(self) -> Told:
@@ -136,11 +147,7 @@ class Shipper:
         """The writer as it was left, or anew where another command wrote in between."""
         if self._writer is None or self._writer.is_stale():
             writer = Writer.open(self.folder)
-            if writer.state.facts.get("home", self._home) != self._home:
-                raise AnothersBackup(
-                    f"{self.folder} is the backup of another home (or of this one before a restore), and stays as it "
-                    f"is: name another folder by {FOLDER}"
-                )
+            require_ours(self.folder, writer.state.facts, self._home)
             self._writer = writer
         return self._writer
 

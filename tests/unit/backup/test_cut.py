@@ -33,7 +33,7 @@ def cut_of(bronze, outputs, end):
         ([5, 6, 9], [5, 6, 9], 10, 10),  # 7 and 8 are markers of an erasure, nobody's message
         ([0, 1, 2], [0, 1, 2], 2, 2),  # the backup at that time went to 2; what the tables have more goes
         ([], [], 0, 0),  # nobody ever wrote to it
-        ([], [], 7, 7),  # everything that was in it was erased
+        ([], [], 7, 0),  # in no table yet: its messages may lie in the tail
     ],
 )
 def test_the_first_that_is_not_settled(bronze, outputs, end, expected):

@@ -5,13 +5,16 @@ import shutil
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from typer.testing import CliRunner
 
 from infra.stack.settings import Ports, Settings
+from jobs.ops import backup
 from pipelines.backup import manifest
 from pipelines.backup.manifest import Writer
 from pipelines.backup.retention import DAY_S
 from pipelines.io import backup_full, backup_lake
 from pipelines.io.backup_lake import Shipped, lines_of, ship_table
+from pipelines.io.backup_round import AnothersBackup
 
 NAME = "silver.orders"
 POLICY = {"point_in_time_days": 7, "daily_days": 30, "whole_copies": 2}
@@ -112,3 +115,27 @@ def test_what_an_erasure_forgets_is_in_no_file_and_no_log_of_the_backup(home, fo
     assert state.forgot == {NAME: 4}  # in the fourth round
     left = {str(path.relative_to(folder)) for path in (folder / "lake").rglob("*") if path.is_file()}
     assert left == set(state.files)
+
+
+def test_a_table_that_was_written_to_while_it_was_erased_can_still_be_opened(home, folder):
+    DeltaTable(home.table_path(NAME)).delete("n = 3")
+    DeltaTable(home.table_path(NAME)).create_checkpoint()
+    append(home, 4)  # the stream goes on: version 3 is opened by the checkpoint of 2 and what came since
+    ship(home, folder)
+    writer = Writer.open(folder)
+    backup_lake.forget_history(writer, NAME, 3)
+    writer.seal(at=9.0, tables={}, ends={}, facts={})
+    assert rows(folder, 3) == [1, 2, 4]
+
+
+def test_another_homes_backup_is_let_be_by_every_command(home, folder, monkeypatch):
+    """A restored home has an ID of its own: its full backup would seal its keys over those of the lost one."""
+    monkeypatch.setenv("KEFULAKE_HOME", str(home.home))
+    monkeypatch.setenv("KEFULAKE_BACKUP", str(folder))
+    writer = Writer.open(folder)
+    writer.seal(at=9.0, tables={}, ends={}, facts={"home": "another"})
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    for act in ("full", "retention"):
+        done = CliRunner().invoke(backup.app, [act])
+        assert isinstance(done.exception, AnothersBackup), done.output
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
