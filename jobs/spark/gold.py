@@ -13,6 +13,8 @@ from jobs.spark.runner import log_to_console, run_gold
 from jobs.spark.sources import instant
 from pipelines.io import gold_lock, spark_delta
 
+TABLES = (increments.TABLE, "gold.customer_tags", "gold.hot_questions")
+
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """``--as-of`` or ``--day`` for all of them, now by default; ``--spark`` for customer_360."""
@@ -41,24 +43,26 @@ def counted_up_to(day: datetime, published: datetime | None) -> datetime:
 
 
 def _up_to(asked: argparse.Namespace, settings: Settings) -> str:
+    """Asked with the lock held: another build may publish a later day while this one waits for its turn."""
     if asked.day is None:
         return asked.as_of
-    told = next(spark_delta.notes(settings.table_path(increments.TABLE)), None)
-    return counted_up_to(instant(asked.day), None if told is None else Earlier.of(told).as_of_at).isoformat()
+    told = [next(spark_delta.notes(settings.table_path(table)), None) for table in TABLES]
+    published = max((Earlier.of(one).as_of_at for one in told if one is not None), default=None)
+    return counted_up_to(instant(asked.day), published).isoformat()
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit 0 when all were published, 1 when the gate refused one (the others are published)."""
     asked = parse_args(argv)
     settings = Settings.load()
-    as_of = ["--as-of", _up_to(asked, settings)]
-    args = customer_360.parse_args([*as_of, *(["--spark"] if asked.spark else [])])
-    others = [
-        (customer_tags.publish, customer_tags.parse_args(as_of)),
-        (hot_questions.publish, hot_questions.parse_args(as_of)),
-    ]
     log_to_console()
     with gold_lock.one_build_of(increments.TABLE, settings.home), gold_lock.building(settings.home):
+        as_of = ["--as-of", _up_to(asked, settings)]
+        args = customer_360.parse_args([*as_of, *(["--spark"] if asked.spark else [])])
+        others = [
+            (customer_tags.publish, customer_tags.parse_args(as_of)),
+            (hot_questions.publish, hot_questions.parse_args(as_of)),
+        ]
         prepared = increments.prepare(settings, args.as_of)
         build = customer_360.build_of(prepared, args)
         if not customer_360.on_sail(prepared, args, settings):

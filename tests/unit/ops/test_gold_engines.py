@@ -61,6 +61,17 @@ def test_a_full_build_is_sparks_and_reads_silver(runs):
     assert runs(customer_360.main, 10, "--full") == [(1, True, "spark", True)]
 
 
+def test_a_past_day_again_counts_as_far_as_any_of_the_tables_does(settings, monkeypatch):
+    """Its tags were published for the 29th; the view, whose build failed that night, stands at the 28th."""
+    counts = {
+        "gold.customer_360": "2026-11-28T16:00:00+00:00", "gold.customer_tags": "2026-11-29T16:00:00+00:00",
+    }  # fmt: skip
+    told = {settings.table_path(table): {"run_id": "r", "as_of_at": at, "sources": {}} for table, at in counts.items()}
+    monkeypatch.setattr(gold.spark_delta, "notes", lambda path: iter([told[path]] if path in told else []))
+    asked = gold.parse_args(["--day", "2026-11-28"])
+    assert gold._up_to(asked, settings) == "2026-11-29T16:00:00+00:00"
+
+
 def test_on_a_cluster_an_increment_is_sparks_too(runs, monkeypatch):
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
     assert runs(customer_360.main, 10) == [(1, False, "spark", False)]
