@@ -75,6 +75,12 @@ def note(
     return lines
 
 
+def unmeasured(settings: Settings, parts: Sequence[TableDay]) -> list[TableDay]:
+    """Days of tables of which no figure was ever written."""
+    there = {(table, day) for (table, _, _), days in history(settings).items() for day in days}
+    return [part for part in parts if part.day is not None and (part.table, part.day) not in there]
+
+
 def measure(settings: Settings, parts: Sequence[TableDay]) -> Iterator[Figure]:
     """The figures of days of tables kept by day that name a channel."""
     by_table: dict[str, list[TableDay]] = defaultdict(list)

@@ -75,6 +75,8 @@ def require_sound(settings: Settings, versions: Mapping[str, int | None]) -> Non
     if unknown := without_verdict(settings, parts):
         log.info("%d days of %d tables have no verdict yet", len(unknown), len({part.table for part in unknown}))
         check(settings, unknown)
+    if still := without_verdict(settings, parts):  # its checks were edited meanwhile: no verdict is none
+        raise RuntimeError(f"{still[0].table}, day {still[0].day}: no verdict after its check; run it again")
     if failed := failed_of(settings, parts):
         raise InputsFailed(failed)
 

@@ -41,6 +41,9 @@ def test_a_silent_channel_and_a_slump_are_named_and_a_day_that_runs_is_not_judge
     assert "rows 0, expected about 40" in " ".join(lines)
 
     found = quality_results.read(home, table=day_metrics.TABLE)
+    # Today was judged with the rest, by the gate of gold say; its figures are still to come.
+    parts = list(lake_gate.parts_of(home, {TABLE: None}))
+    assert [part.day for part in day_metrics.unmeasured(home, parts)] == [DAY + timedelta(weeks=6)]
     assert {row["metric_date"] for row in found} == {DAY + timedelta(weeks=n) for n in range(6)}
     shares = [r for r in found if r["metric"] == "share_linked"]
     assert {r["metric_value"] for r in shares} == {1.0}

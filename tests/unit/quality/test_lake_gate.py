@@ -60,6 +60,13 @@ def test_other_checks_than_those_of_the_verdict_are_asked_anew(home, monkeypatch
     assert len(without_verdict(home, list(parts_of(home, NEWEST)))) == 1
 
 
+def test_checks_that_are_edited_while_they_run_leave_no_verdict_and_no_verdict_is_not_sound(home, monkeypatch):
+    edits = iter(range(100))
+    monkeypatch.setattr(lake_gate, "business_text", lambda table: f"edited {next(edits)} times")
+    with pytest.raises(RuntimeError, match=r"silver\.orders, day 2026-01-05: no verdict after its check"):
+        require_sound(home, NEWEST)
+
+
 def test_what_was_accepted_covers_these_rows_and_no_others(home):
     write(home, ORDERS, [_too_much(2)])
     with pytest.raises(InputsFailed) as refused:
