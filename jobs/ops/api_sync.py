@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -145,6 +147,9 @@ def sync_one(
         return source.run(sync, client, since_us=since_us, full=full, opened=_opener(key), siblings=siblings)
     except KafkaException as error:
         return Figures(failed=f"Kafka: {error.args[0].str()}")
+    except Exception as error:  # the others go on; its words may hold a header or an address, so its kind and place
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        return Figures(failed=f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}")
     finally:
         client.close()
 

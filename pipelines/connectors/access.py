@@ -72,7 +72,10 @@ def load(path: Path, source: str, auth: Auth, environ: Mapping[str, str]) -> Acc
         raise AccessError(f"source {source}: base_url must begin with https:// (http:// is for this machine only)")
     if address.userinfo:
         raise AccessError(f"source {source}: base_url must hold no name or password")
-    return Access(base_url, {name: str(value) for name, value in told.items()})
+    secrets = {name: str(value).strip() for name, value in told.items()}  # a mounted file ends with a line end
+    if odd := [name for name, value in secrets.items() if not (value.isascii() and value.isprintable())]:
+        raise AccessError(f"source {source}: {', '.join(odd)} holds characters that no header can carry")
+    return Access(base_url, secrets)
 
 
 def configured(path: Path, source: str, environ: Mapping[str, str]) -> bool:

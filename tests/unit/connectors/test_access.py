@@ -34,6 +34,11 @@ def test_the_environment_alone_is_enough(tmp_path):
     assert not access.configured(tmp_path / "none.yaml", "orders", told)
 
 
+def test_a_secret_out_of_a_mounted_file_ends_with_a_line_end_and_no_header_does(tmp_path):
+    told = {"KEFULAKE_CONNECTOR_CRM_BASE_URL": "http://127.0.0.1:8000", "KEFULAKE_CONNECTOR_CRM_TOKEN": "t0ken\n"}
+    assert access.load(tmp_path / "none.yaml", "crm", Bearer(), told).secrets == {"token": "t0ken"}
+
+
 @pytest.mark.parametrize(
     ("text", "mode", "auth", "said"),
     [
@@ -49,6 +54,7 @@ def test_the_environment_alone_is_enough(tmp_path):
             Bearer(),
             "must begin with https",
         ),  # secrets in the clear over a network
+        (FILE.replace("t0p-s3cret", '"t0p\\ns3cret"'), 0o600, Bearer(), "token holds characters that no header"),
         (FILE.replace("crm.example", "me:t0p-s3cret@crm.example"), 0o600, Bearer(), "no name or password"),
     ],
 )

@@ -3,6 +3,7 @@
 import random
 from contextlib import contextmanager
 
+import httpx
 import msgspec
 import pytest
 
@@ -56,6 +57,19 @@ def test_what_passes_is_asked_for_again_after_the_rest_the_server_wants(answer, 
         assert [path for path, _ in server.asked] == ["GET /a?x=1"] * 2
         assert client.retries == 1
         assert least_s <= clock.skipped_s <= most_s + 0.001  # the pace of 1,000 a second is in it
+
+
+def test_a_broken_connection_is_named_by_its_kind_for_its_words_may_hold_a_secret(monkeypatch):
+    with asking([OK]) as (client, _, _):
+
+        def broken(request, **_):
+            raise httpx.LocalProtocolError(f"Illegal header value {request.headers['authorization']}")
+
+        monkeypatch.setattr(client._http, "send", broken)
+        with pytest.raises(GivenUp) as given_up:
+            client.get("/a", {}, body)
+    assert "LocalProtocolError" in str(given_up.value)
+    assert SECRETS["token"] not in str(given_up.value)
 
 
 def test_waits_double_to_their_limit_and_then_it_is_given_up():

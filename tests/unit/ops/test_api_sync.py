@@ -1,6 +1,7 @@
 """`kefulake api-sync` as a person meets it: what is configured, one at a time, plain words."""
 
 import os
+import re
 from dataclasses import replace
 
 import orjson
@@ -129,3 +130,22 @@ def test_a_resource_that_fails_stops_no_other(home, logs, monkeypatch):
     assert "wr0ng-key" not in done.output
     assert set(logs) == {"raw.crm", "raw.ticket_system", "raw.app", "raw.orders"}
     assert [topic for topic, log in logs.items() if not log.records] == ["raw.orders"]
+
+
+def test_a_resource_that_breaks_in_a_way_nobody_foresaw_stops_no_other_and_shows_no_secret(home, logs, monkeypatch):
+    MasterKey.create(Settings.load().keys_file)
+    api = declared_api(seed=7, rows=10, share=0.0)
+
+    class Full(MemoryLog):
+        def send(self, *_args, **_kwargs):
+            raise MemoryError("Authorization: Bearer t0p-s3cret")
+
+    logs["raw.crm"] = Full()
+    with serving(api) as address:
+        for name, value in variables(address).items():
+            monkeypatch.setenv(name, value)
+        done = call()
+    assert done.exit_code == 1
+    assert re.search(r"MemoryError at test_api_sync\.py:\d+", done.output)
+    assert "s3cret" not in done.output
+    assert [topic for topic, log in logs.items() if not log.records] == ["raw.crm"]
