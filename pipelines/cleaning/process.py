@@ -97,7 +97,7 @@ def _judged(batch: RawBatch, parsed: ParsedBatch, context: CleaningContext, proc
     if source_records.some_in(batch.topics):
         frame, columns = source_records.take_out(frame, context)
     kinds = frozenset(context.policies["privacy"]["free_text"]["kinds"])
-    for name, hide in (("text", redact), ("subject", redact), ("attributes", redact_json)):
+    for name, hide in (("text", redact), ("subject", redact), ("outcome", redact), ("attributes", redact_json)):
         frame = frame.replace_column(frame.get_column_index(name), hide(frame[name], context.tokeniser, kinds=kinds))
     topics = destinations(frame)
     records = _records(frame.hstack(_sealed(topics, parsed.positions, batch, context)), topics)

@@ -21,7 +21,7 @@ OURS = frozenset(
 SOURCE_NAME = re.compile(r"\w[\w$ ]{0,63}")
 _TEXTS = frozenset({"text", "subject"})
 # Written by people, as `pipelines.cleaning.source_records` has it: numbers inside become tokens.
-_REDACTED = _TEXTS | {"region", "member_level", "shop_id"}
+_REDACTED = _TEXTS | {"outcome", "region", "member_level", "shop_id"}
 _REDACTED_JSON = frozenset({"attributes", "order_lines"})
 
 

@@ -97,6 +97,20 @@ def test_no_personal_number_reaches_a_record(context):
     assert tokens == {"ph", "mb", "uh"}  # two phones, the member number, the visitor
 
 
+def test_an_outcome_is_written_by_people_too(context):
+    """A disposition of a phone system is a code, until an agent types into the field."""
+    call = {
+        "call_id": "c1",
+        "started_at": SENT,
+        "direction": "inbound",
+        "caller": "13800000001",
+        "disposition": "改拨13812345670",
+    }
+    [record] = records(process.clean(batch(orjson.dumps(call), topic="raw.phone"), context, RECEIVED_US))
+    assert record["outcome"].startswith("改拨")
+    assert "13812345670" not in record["outcome"]
+
+
 def test_vault_entries_come_once_until_reset(context):
     first = process.clean(batch(turn()), context, RECEIVED_US)
     again = process.clean(batch(turn()), context, RECEIVED_US)
