@@ -134,7 +134,9 @@ def _copy_table(
     known = state.tables.setdefault(table.name, {})
     marked = table.changed is not None or migration.kind != "mysql"
     if "mark" not in known:
-        known["mark"] = source.mark(table.overlap_s) if marked else None
+        # Where the copy has begun the state was lost: what changed since is known to nobody, so every row is compared.
+        begun = copier.lake.end(BRONZE, FULL) > 0
+        known["mark"] = source.mark(table.overlap_s) if marked and not begun else None
         state.save()
     if not known.get("full"):
         copier.full(source)

@@ -98,7 +98,7 @@ class FileTable:
     def keys(self, limit: int) -> Iterator[list[str]]:
         """Every key there is, in pages."""
         for frame in self._frames(limit):
-            yield frame[self._table.key].to_list()
+            yield frame[self._table.key].fill_null("").to_list()
 
     def rows(self) -> int:
         """Rows of all files."""

@@ -80,8 +80,9 @@ class MySqlTable:
         return self._pages("", [], last_key, limit)
 
     def changed_since(self, mark: str, limit: int) -> Iterator[pl.DataFrame]:
-        """Pages of rows whose change column lies after `mark`, in key order."""
-        return self._pages(f"{quoted_name(self._table.changed)} >= %s", [mark], None, limit)
+        """Pages of rows whose change column lies after `mark`, or says nothing, in key order."""
+        changed = quoted_name(self._table.changed)
+        return self._pages(f"({changed} >= %s OR {changed} IS NULL)", [mark], None, limit)
 
     def _pages(self, condition: str, values: Sequence[str], after: str | None, limit: int) -> Iterator[pl.DataFrame]:
         key, wanted = quoted_name(self._table.key), ", ".join(map(quoted_name, self.columns))
@@ -103,11 +104,15 @@ class MySqlTable:
                 return
 
     def mark(self, overlap_s: int) -> str | None:
-        """The newest change the source knows, less the overlap, by its own clock; None for an empty table."""
+        """The newest change the source knows, less the overlap, by its own clock; None for an empty table.
+
+        With an overlap, at most its now: one change dated 2099 would leave out all that comes until then.
+        """
         changed = quoted_name(self._table.changed)
+        newest = f"LEAST(MAX({changed}), NOW())" if overlap_s else f"MAX({changed})"
         with self.cursor() as cursor:
             cursor.execute(
-                f"SELECT DATE_SUB(MAX({changed}), INTERVAL %s SECOND) FROM {quoted_name(self._table.name)}", [overlap_s]  # noqa: S608
+                f"SELECT DATE_SUB({newest}, INTERVAL %s SECOND) FROM {quoted_name(self._table.name)}", [overlap_s]  # noqa: S608
             )  # fmt: skip
             ((newest,),) = cursor.fetchall()
         return newest

@@ -17,7 +17,7 @@ from pipelines.io.migration_files import reading_sql
 from pipelines.io.migration_mysql import MySqlTable, quoted_name
 from pipelines.migration.columns import Column
 from pipelines.migration.declaration import SourceTable
-from pipelines.migration.second_path import expected_columns, expected_sql, identifier, literal, not_deleted_sql
+from pipelines.migration.second_path import ALIVE, expected_columns, expected_sql, identifier, literal, not_deleted_sql
 
 _ROWS_AT_ONCE = 200_000
 _KEYS_AT_ONCE = 1_000
@@ -110,7 +110,8 @@ def _mysql_figures(mysql: MySqlTable, table: SourceTable, keys: Sequence[str] | 
         numbers += [f"COUNT({value})", f"SUM(ROUND({value} * {measure.multiply or 1} * 1000))"]
     where = [f"{quoted_name(table.key)} IN ({', '.join(['%s'] * len(keys))})"] if keys is not None else []
     if table.deleted_column:
-        where.append(f"COALESCE(CAST({quoted_name(table.deleted_column)} AS CHAR), '') IN ('', '0')")
+        alive = f"LOWER(TRIM(COALESCE(CAST({quoted_name(table.deleted_column)} AS CHAR), '')))"
+        where.append(f"{alive} IN ({ALIVE})")
     condition = f"WHERE {' AND '.join(where)}" if where else ""
     with mysql.cursor() as cursor:
         cursor.execute(

@@ -15,6 +15,7 @@ import polars as pl
 
 from pipelines.cleaning.context import CleaningContext
 from pipelines.migration.chunks import FULL, INCREMENTS, Chunk, rows_of
+from pipelines.migration.conversions import ALIVE
 from pipelines.migration.declaration import SourceTable
 from pipelines.migration.history_rows import judged, outputs
 
@@ -162,8 +163,8 @@ class Copier:
         """True for each row that the source has marked as deleted; nothing where it has no such mark."""
         if self.table.deleted_column is None:
             return []
-        mark = rows[self.table.deleted_column].fill_null("")
-        return (~mark.is_in(["", "0"])).to_list()
+        mark = rows[self.table.deleted_column].fill_null("").str.strip_chars().str.to_lowercase()
+        return (~mark.is_in(ALIVE)).to_list()
 
     def _take_deletions(self, source: Source) -> None:
         for keys in self.lake.keys_gone(source.keys(100_000), self.chunk_rows):

@@ -127,7 +127,7 @@ def _checked(
     found = [(done.rule, done.bad)]
     if column.target in table.required:
         found.append((MISSING, done.values.is_null() & ~done.bad))
-    if column.target == "occurred_at":
+    if column.target == ("updated_at" if table.record_channel else "occurred_at"):  # when a record happened
         late_us = chunk.received_us + contracts.policy("channels")["time"]["max_ahead_s"] * 1_000_000
         outside = ((done.values < possible_since_us()) | (done.values > late_us)).fill_null(False)
         found.append((OUT_OF_RANGE, outside))

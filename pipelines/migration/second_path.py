@@ -11,6 +11,7 @@ from pipelines.migration.columns import Column
 from pipelines.migration.declaration import SourceTable
 
 _TRIMMED = "' ' || chr(9) || chr(13) || chr(10) || chr(12288)"
+ALIVE = "'', '0', '0.0', 'false', 'f', 'n', 'no', '否', '0000-00-00', '0000-00-00 00:00:00'"
 _TRUE, _FALSE = "'1', 'true', 't', 'y', 'yes', '是'", "'0', 'false', 'f', 'n', 'no', '否'"
 
 
@@ -78,7 +79,7 @@ def not_deleted_sql(table: SourceTable) -> str:
     """Which source rows count: all, or those that no soft delete marks."""
     if table.deleted_column is None:
         return "true"
-    return f"coalesce({identifier(table.deleted_column)}::VARCHAR, '') IN ('', '0')"
+    return f"lower(trim(coalesce({identifier(table.deleted_column)}::VARCHAR, ''))) IN ({ALIVE})"
 
 
 def identifier(name: str) -> str:

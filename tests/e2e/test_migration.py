@@ -38,6 +38,8 @@ def desk(stack):
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(migration_source.URL_VARIABLE, url)
         stated = legacy_desk.declaration({"kind": "mysql", "url_variable": migration_source.URL_VARIABLE})
+        # dated ahead by a clock gone wrong: no change after it is later than it
+        migration_source.ask(stack, "UPDATE fw_jl SET gx_sj = '2099-01-01' WHERE id = 5")
         file = stack.home / "old_desk.yaml"
         file.write_text(yaml.safe_dump(stated | {"accepted": dict.fromkeys(legacy_desk.DIRT, "known")}))
         yield stack, str(file), dirt
@@ -76,6 +78,8 @@ def test_killed_certified_damaged_and_cut_over(desk) -> None:
     assert (signed.act, signed.act_subject) == ("migrate", "old_desk")
     assert json.loads(signed.act_detail)["sha256"] == sha256(newest.read_bytes()).hexdigest()
 
+    changes_are_taken(settings, file)
+
     # one changed character in ten years: named, and no certificate
     table = DeltaTable(str(settings.table_path("silver.interactions")))
     version = table.version()
@@ -96,6 +100,35 @@ def test_killed_certified_damaged_and_cut_over(desk) -> None:
     again = migrate("run", file)
     assert again.returncode != 0
     assert "was cut over" in again.stderr
+
+
+def changes_are_taken(settings, file) -> None:
+    """Though one row is dated ahead of all others, and though the migration's state was lost meanwhile."""
+    change = "UPDATE fw_jl SET jg = %s, gx_sj = NOW() WHERE id = %s"
+    rows = DeltaTable(str(settings.table_path("silver.interactions"))).to_pyarrow_table(["source_message_id"])
+    one, two = rows["source_message_id"].to_pylist()[:2]
+    migration_source.ask(settings, change, "2", one)
+    assert migrate("run", file).returncode == 0
+    assert outcomes(settings, one)[-1] == "transferred"
+
+    (settings.home / "migrations" / "old_desk" / "state.json").unlink()
+    migration_source.ask(settings, change, "2", two)
+    for _ in range(2):  # the copy finds where it stood, then every row is compared
+        assert migrate("run", file).returncode == 0
+    assert outcomes(settings, two)[-1] == "transferred"
+    assert len(outcomes(settings, one)) == 2
+    done = migrate("certify", file)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def outcomes(settings, key: str) -> list[str | None]:
+    """Of the revisions of a row."""
+    import pyarrow.compute as pc
+
+    table = DeltaTable(str(settings.table_path("silver.interactions"))).to_pyarrow_table(
+        ["source_message_id", "source_revision", "outcome"], filters=[("source_message_id", "=", key)]
+    )
+    return table.take(pc.sort_indices(table["source_revision"]))["outcome"].to_pylist()
 
 
 def test_cutting_over_wants_the_word_that_nobody_writes(desk) -> None:

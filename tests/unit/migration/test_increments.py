@@ -114,6 +114,20 @@ def test_a_key_that_files_hold_twice(tmp_path) -> None:
     assert found.accuracy == (300 - 2 - len(desk.dirt)) / 300
 
 
+# "0" and "0000-00-00" are how MySQL writes "not deleted" into a number and a date; both paths must read them alike
+@pytest.mark.parametrize("alive", ["0", "", "0.0", "False", " n ", "否", "0000-00-00 00:00:00"])
+@pytest.mark.parametrize("dead", ["1", "Y", "是", "2024-05-01 12:00:00"])
+def test_what_a_soft_delete_is_written_as(tmp_path, alive, dead) -> None:
+    desk = Desk(tmp_path, 50, deleted={"column": "sc"})
+    rows = pl.read_csv(desk.source / FILE, infer_schema=False)
+    marks = pl.Series("sc", [dead if n == 3 else alive for n in range(50)])
+    rows.with_columns(marks).write_csv(desk.source / FILE)
+    desk.copier().full(desk.files())
+    assert clean_rows(desk, rows["id"][3])["outcome"].to_list() == ["revoked"]
+    found = compared(desk)
+    assert (found.differences, found.source_rows) == ([], 49)
+
+
 def test_soft_deletes_are_revoked_from_the_start(tmp_path) -> None:
     desk = Desk(tmp_path, 50, deleted={"column": "sc"})
     rows = pl.read_csv(desk.source / FILE, infer_schema=False)
