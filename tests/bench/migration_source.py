@@ -82,11 +82,13 @@ def data_files(settings: Settings) -> list[Path]:
     return sorted((mariadb.data_folder(settings) / DATABASE).glob("*.ibd"))
 
 
-def write_more(settings: Settings, rows: int) -> dict[str, int]:
-    """A day of the old system after the full copy: rows changed, taken away and new; how many of each."""
+def write_more(settings: Settings, rows: int, stamp: str = "2026-01-01 09:00:00") -> dict[str, int]:
+    """A day of the old system after the full copy: rows changed, taken away and new; how many of each.
+
+    stamp: their time of change.
+    """
     last = ask(settings, "SELECT MAX(id) FROM fw_jl")[0][0]
     changed = max(1, rows // 10_000)
-    stamp = "2026-01-01 09:00:00"
     ask(settings, "UPDATE fw_jl SET jg = '1', myd = 5, gx_sj = %s WHERE id %% 2003 = 7 LIMIT %s", stamp, changed)
     ((updated,),) = ask(settings, "SELECT COUNT(*) FROM fw_jl WHERE gx_sj = %s", stamp)
     ask(settings, "DELETE FROM fw_jl WHERE id %% 2503 = 11 LIMIT %s", changed)

@@ -92,7 +92,8 @@ def test_killed_certified_damaged_and_cut_over(desk) -> None:
     DeltaTable(str(settings.table_path("silver.interactions"))).restore(version)
 
     # a day goes by, then the end
-    written = migration_source.write_more(settings, ROWS)
+    ((now,),) = migration_source.ask(settings, "SELECT CAST(NOW() AS CHAR)")
+    written = migration_source.write_more(settings, ROWS, now)
     assert written["updated"]
     assert written["inserted"]
     ended = migrate("cut-over", file, "--source-is-read-only")
@@ -105,7 +106,7 @@ def test_killed_certified_damaged_and_cut_over(desk) -> None:
 def changes_are_taken(settings, file) -> None:
     """Though one row is dated ahead of all others, and though the migration's state was lost meanwhile."""
     change = "UPDATE fw_jl SET jg = %s, gx_sj = NOW() WHERE id = %s"
-    rows = DeltaTable(str(settings.table_path("silver.interactions"))).to_pyarrow_table(["source_message_id"])
+    rows = DeltaTable(str(settings.table_path("silver.interactions"))).to_pyarrow_table(columns=["source_message_id"])
     one, two = rows["source_message_id"].to_pylist()[:2]
     migration_source.ask(settings, change, "2", one)
     assert migrate("run", file).returncode == 0
@@ -126,7 +127,7 @@ def outcomes(settings, key: str) -> list[str | None]:
     import pyarrow.compute as pc
 
     table = DeltaTable(str(settings.table_path("silver.interactions"))).to_pyarrow_table(
-        ["source_message_id", "source_revision", "outcome"], filters=[("source_message_id", "=", key)]
+        columns=["source_message_id", "source_revision", "outcome"], filters=[("source_message_id", "=", key)]
     )
     return table.take(pc.sort_indices(table["source_revision"]))["outcome"].to_pylist()
 
