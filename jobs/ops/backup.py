@@ -66,8 +66,11 @@ def full() -> None:
     table.add_row("damaged, copied again from the lake", f"{len(found.repaired):,}")
     table.add_row("damaged, not in the lake any more", f"{len(found.damaged):,}")
     table.add_row("files that left their table", f"{found.unused:,}")
+    table.add_row("leavings of killed rounds, deleted", f"{found.leavings:,}")
     table.add_row("manifest", f"{found.generation}")
     console.print(table)
+    if found.manifest_damage:
+        console.print(f"[yellow]{found.manifest_damage}; a new one began at the last sound round before it.[/]")
     for path in found.repaired:
         console.print(f"[yellow]{path}: was damaged, is sound again[/]")
     for damage in found.damaged:

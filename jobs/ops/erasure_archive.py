@@ -2,56 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import orjson
 
 from infra.stack.settings import Settings
 from pipelines import contracts
-from pipelines.channels import PARSERS
-from pipelines.channels.interaction import Interaction
 from pipelines.cleaning.customer import IDENTIFIERS
 from pipelines.io.store_archive import StoreArchive, alone
 from pipelines.privacy.erasure import Person, speaks_of
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.tokens import Tokeniser
 from pipelines.stores import store_file
+from pipelines.stores.layout import column_of
+from pipelines.stores.store_file import Record
 from pipelines.stores.verdicts import FileIncomplete, FileRefused
-
-_LATER_US = 4_102_444_800_000_000  # 2100: no time of a file lies ahead of it, so that none is unreadable for that
 
 
 def files_of(settings: Settings, who: Person) -> list[Path]:
-    """Archived and refused files in which a record carries an identifier of the person, or its text a number of theirs.
+    """Archived and refused files in which an identifier of the person stands, or a text has a number of theirs."""
+    key = MasterKey.load(settings)
+    holds = search(who, key)
+    return [path for path, content in StoreArchive(settings.home, key).everything() if holds(content)]
+
+
+def search(who: Person, key: MasterKey) -> Callable[[bytes], bool]:
+    """A question to ask of a file's bytes: is the person in it?
 
     Identifiers are turned into tokens as the cleaning job does, so this needs no value out of the vault and finds the
-    same after its data keys are gone.
+    same after its data keys are gone; out of columns, not messages, for a row that is a reject holds them as well.
     """
-    key = MasterKey.load(settings)
-    archive, tokeniser = StoreArchive(settings.home, key), Tokeniser(key)
-    scoped = frozenset(contracts.policy("privacy")["scoped_by_channel"])
-    return [path for path, content in archive.everything() if _holds(content, who, tokeniser, scoped)]
+    tokeniser, scoped = Tokeniser(key), contracts.policy("privacy")["scoped_by_channel"]
+    kinds = {name: kind for name, (kind, _) in IDENTIFIERS.items() if kind not in scoped}
+
+    def is_theirs(text: str, kind: str) -> bool:
+        return tokeniser.token(text, kind) in who.tokens
+
+    def in_record(record: Record) -> bool:
+        if record.fields is None:
+            cells = record.misaligned or _words(record.damaged or b"")
+            return any(is_theirs(cell, kind) for cell in cells for kind in set(kinds.values()))
+        named = ((column_of(heading), text) for heading, text in record.fields.items())
+        return any(is_theirs(text, kinds[column]) for column, text in named if column in kinds)
+
+    def holds(content: bytes) -> bool:
+        try:
+            records = store_file.read(content, contracts.policy("store_import")).records
+        except (FileRefused, FileIncomplete):  # no table: its bytes are looked through as they are
+            records = [Record(0, None, damaged=content)]
+        for record in records:
+            value = record.damaged or orjson.dumps(record.fields or record.misaligned, default=str)
+            if in_record(record) or speaks_of(value, who, [], tokeniser):
+                return True
+        return False
+
+    return holds
 
 
-def _holds(content: bytes, who: Person, tokeniser: Tokeniser, scoped: frozenset[str]) -> bool:
-    try:
-        records = store_file.read(content, contracts.policy("store_import")).records
-    except (FileRefused, FileIncomplete):  # no table: its bytes are looked through as they are
-        return speaks_of(content, who, [], tokeniser)
-    for record in records:
-        value = record.damaged or orjson.dumps(record.fields or record.misaligned, default=str)
-        if _tokens(value, tokeniser, scoped) & who.tokens or speaks_of(value, who, [], tokeniser):
-            return True
-    return False
+def _words(content: bytes) -> list[str]:
+    """What stands between blanks and delimiters, whatever the encoding; identifiers are ASCII in all of them.
 
-
-def _tokens(value: bytes, tokeniser: Tokeniser, scoped: frozenset[str]) -> set[str]:
-    read = PARSERS["store"](value, "default", _LATER_US, None)
-    if not isinstance(read, Interaction):
-        return set()
-    given = {kind: getattr(read, name) for name, (kind, _) in IDENTIFIERS.items() if kind not in scoped}
-    return {token for kind, text in given.items() if text and (token := tokeniser.token(text, kind)) is not None}
+    >>> _words(b"S01,\\xca\\xd6,M0007;\\n13900000001")
+    ['S01', 'M0007', '13900000001']
+    """
+    return [word.decode() for word in re.findall(rb"[A-Za-z0-9_.@+-]{3,}", content)]
 
 
 def erase(settings: Settings, files: Iterable[Path]) -> None:

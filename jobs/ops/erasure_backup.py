@@ -13,18 +13,24 @@ import polars as pl
 import pyarrow.dataset as pads
 
 from infra.stack.settings import Settings
+from jobs.ops import erasure_archive
 from jobs.ops.erasure_stores import QUOTING, telling
 from pipelines import contracts
 from pipelines.backup import manifest, places, store
-from pipelines.backup.manifest import State, Writer, locked
+from pipelines.backup.manifest import State, locked
+from pipelines.backup.manifest_writer import Writer
 from pipelines.backup.sealed_files import open_bytes
 from pipelines.io import backup_identity, backup_lake, backup_topics
+from pipelines.io.backup_home_files import HOME_FILE, forget_older
 from pipelines.io.backup_round import IDENTITY, Shipper
+from pipelines.io.store_archive import SUFFIX
+from pipelines.privacy.bronze_cipher import open_bronze
 from pipelines.privacy.erasure import Line, Person, columns_that_tell, concerned
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.payloads import coordinates
 
 LAKE, TAIL, STATE = "backup: files of the lake", "backup: raw tail", "backup: identity state"
+FILES = "backup: archived files of stores"
 _BATCH_ROWS = 20_000
 
 
@@ -40,6 +46,7 @@ def count(settings: Settings, who: Person) -> dict[str, int]:
     return {
         LAKE: sum(_of_file(folder, line, who) for line in state.of(backup_lake.DATA).values()),
         TAIL: sum(_of_tail(folder, path, line, key, who) for path, line in state.of(backup_topics.TAIL).items()),
+        FILES: _of_archive(folder, state, who, key),
         STATE: sum(_of_dump(folder, path, line, key, who) for path, line in state.of(IDENTITY).items()),
     }
 
@@ -60,6 +67,12 @@ def _of_tail(folder: Path, path: str, line: dict, key: MasterKey, who: Person) -
     topic, _, partition = line["place"].rpartition("/")
     records = backup_topics.opened(store.read_out(folder, line), key, path)
     return sum(coordinates(topic, int(partition), record.offset) in who.messages for record in records)
+
+
+def _of_archive(folder: Path, state: State, who: Person, key: MasterKey) -> int:
+    holds = erasure_archive.search(who, key)
+    archived = [line for line in state.of(HOME_FILE).values() if line["home_path"].endswith(SUFFIX)]
+    return sum(holds(open_bronze(store.read_out(folder, line), key, 0, 0)) for line in archived)
 
 
 def _of_dump(folder: Path, path: str, line: dict, key: MasterKey, who: Person) -> int:
@@ -85,6 +98,7 @@ def forget(settings: Settings) -> int:
         )
         gone += _superseded(writer, state)
         writer.seal(at=state.at, tables={}, ends={}, facts=state.facts)
+        gone += backup_lake.sweep(writer)
     return gone
 
 
@@ -95,8 +109,8 @@ def _superseded(writer: Writer, state: State) -> int:
     for path, line in state.of(backup_topics.TOPIC).items():
         by_topic.setdefault(line["topic"], []).append((line["at"], path))
     older = [path for copies in by_topic.values() for _, path in sorted(copies)[:-1]]
-    backup_lake.drop(writer, [*dumps, *older])
-    return len(dumps) + len(older)
+    writer.discard([*dumps, *older])
+    return len(dumps) + len(older) + forget_older(writer)
 
 
 def lines(before: dict[str, int], after: dict[str, int], files: int, folder: Path) -> list[Line]:

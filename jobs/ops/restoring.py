@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from pipelines import contracts
 from pipelines.backup import cut, manifest, places
 from pipelines.backup.manifest import State
 from pipelines.backup.recovery_key import RecoveryKeyError
-from pipelines.backup.soundness import damaged_of, newest_sound
+from pipelines.backup.soundness import newest_sound
 from pipelines.backup.store import BackupDamaged
 from pipelines.cleaning import baseline_records
 from pipelines.cleaning.context import CleaningContext
@@ -30,6 +31,7 @@ from pipelines.identity import map_records
 from pipelines.io import backup_keys, raw_rewrite, restore_identity, restore_lake, restore_serving, seen_messages
 from pipelines.io.compacted_tail import CompactedTail
 from pipelines.io.publisher import publish
+from pipelines.io.restore_needs import damaged_of, tables_needed
 from pipelines.privacy.keys import MasterKey
 
 JOB = "clean_interactions"
@@ -86,7 +88,7 @@ def restore(
     tell("keys …")
     bring_keys(settings, sealed, ask)
     key = MasterKey.load(settings)
-    told.bytes = restore_lake.bring_tables(settings, folder, restore_lake.lines_needed(folder, state), tell)
+    told.bytes = restore_lake.bring_tables(settings, folder, tables_needed(folder, state), tell)
     clock.lap("lake copied")
     tell("looking for what is not settled …")
     begin = restore_lake.cuts(settings, state.ends)
@@ -176,9 +178,9 @@ def state_at(folder: Path, until: float | None, *, earlier: bool) -> State:
                 "; ".join(map(str, found)) + ". kefulake backup full copies again what the lake still has; "
                 "--newest-sound goes to the newest round that needs none of these"
             )
-        while found:
-            first_at = min(state.files[damage.path]["at"] for damage in found)
-            state = manifest.read(folder, until=first_at)
+        while found:  # a round before the damaged file came needs it not
+            came = [state.files[damage.path]["at"] for damage in found if damage.path in state.files]
+            state = newest_sound(folder, until=min([*came, math.nextafter(state.at, 0)]))
             found = damaged_of(folder, state)
         return state
     except FileNotFoundError as error:
@@ -191,7 +193,7 @@ def _round_of(folder: Path, until: float | None, *, earlier: bool) -> State:
     except manifest.ManifestDamaged:
         if not earlier:
             raise
-        return newest_sound(folder)
+        return newest_sound(folder, until=until)
 
 
 def bring_keys(settings: Settings, sealed: Path, ask: Callable[[], str]) -> None:

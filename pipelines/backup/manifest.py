@@ -11,14 +11,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from infra.stack.files import write_json
 
 FOLDER, HEAD, LOCK = "manifest", "head.json", "backup.lock"
 FILE, GONE, FORGOT, ROUND = "file", "gone", "forgot", "round"
@@ -77,7 +74,8 @@ class State:
         return {path: line for path, line in self.files.items() if line["what"] == what}
 
 
-def _linked(chain: str, body: Mapping[str, Any]) -> str:
+def linked(chain: str, body: Mapping[str, Any]) -> str:
+    """The chain after a line: over the one before it and the line's own words."""
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(f"{chain}{text}".encode()).hexdigest()
 
@@ -106,7 +104,7 @@ def walk(folder: Path, generation: int) -> Iterator[tuple[State, dict[str, Any]]
             try:
                 told = json.loads(raw)
                 chain = told.pop("chain")
-                if chain != _linked(state.chain, told):
+                if chain != linked(state.chain, told):
                     raise ValueError("chain")
             except (ValueError, KeyError, AttributeError) as error:
                 raise ManifestDamaged(
@@ -133,8 +131,7 @@ def read(folder: Path, *, until: float | None = None) -> State:
     for generation in reversed(generations(folder)):
         found = _at(folder, generation, until)
         if found is not None:
-            if until is None:
-                _require_whole(folder, found)
+            _require_whole(folder, found, until)
             return found
     raise FileNotFoundError(f"{folder} holds no round" + (" so old" if until else "") + "; kefulake backup status")
 
@@ -149,14 +146,22 @@ def _at(folder: Path, generation: int, until: float | None) -> State | None:
     return found
 
 
-def _require_whole(folder: Path, state: State) -> None:
+def _require_whole(folder: Path, state: State, until: float | None) -> None:
+    """The head is written after the lines it names: where they are not there, they were and are lost."""
     head = folder / HEAD
     told = json.loads(head.read_text(encoding="utf-8")) if head.exists() else None
-    if told and told["generation"] == state.generation and told["lines"] > state.lines:
+    if not told or told["generation"] < state.generation:
+        return
+    newest = file_of(folder, told["generation"])
+    if not newest.exists():
+        raise ManifestDamaged(f"{newest}: is missing, and {told['lines']} lines were written there", state)
+    if until is not None and until < told["at"]:
+        return
+    if told["generation"] > state.generation or told["lines"] > state.lines:
+        there = state.lines if told["generation"] == state.generation else 0
         raise ManifestDamaged(
-            f"{file_of(folder, state.generation)}: ends with line {state.lines}, and line {told['lines']} was written: "
-            "its end is cut off", state
-        )  # fmt: skip
+            f"{newest}: ends with line {there}, and line {told['lines']} was written: its end is cut off", state
+        )
 
 
 @contextmanager
@@ -169,78 +174,3 @@ def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
         except OSError as error:
             raise BackupBusy(f"another command works in {folder}; try again when it has ended") from error
         yield
-
-
-class Writer:
-    """Appends lines; the caller holds `locked`. Lines count from the `sealed` round on, and only then."""
-
-    def __init__(self, folder: Path, state: State | None):
-        self.folder, self.state = folder, state or State()
-        self._pending: list[str] = []
-        self._sealed = (self.state.generation, self.state.lines)
-        if self.state.generation == 0:
-            self.begin_generation()
-
-    @classmethod
-    def open(cls, folder: Path) -> Writer:
-        """At the end of what there is; what a killed writer left after its last round is cut off."""
-        state = read(folder) if generations(folder) else None
-        if state is not None:
-            with file_of(folder, state.generation).open("rb+") as file:
-                for _ in range(state.lines):
-                    file.readline()
-                file.truncate()
-        return cls(folder, state)
-
-    def is_stale(self) -> bool:
-        """True where another writer sealed a round since."""
-        head = self.folder / HEAD
-        if not head.exists():
-            return self.state.rounds > 0
-        told = json.loads(head.read_text(encoding="utf-8"))
-        return (told["generation"], told["lines"]) != self._sealed
-
-    def begin_generation(self) -> None:
-        """A new file of lines that repeats what there is."""
-        before = self.state
-        self._pending = []
-        self.state = State(before.generation + 1, rounds=before.rounds)
-        for line in before.files.values():
-            self.note(line)
-        for table, round_ in before.forgot.items():
-            self.note({"kind": FORGOT, "table": table, "round": round_})
-        self.state.tables, self.state.ends = {}, {}
-        self._repeated = (before.tables, before.ends)
-
-    def note(self, line: Mapping[str, Any]) -> None:
-        """One more line, on disk with the round that seals it."""
-        body = dict(line)
-        chain = _linked(self.state.chain, body)
-        self.state.apply(body)
-        self.state.chain, self.state.lines = chain, self.state.lines + 1
-        self._pending.append(json.dumps(body | {"chain": chain}, sort_keys=True, ensure_ascii=False))
-
-    def seal(self, *, at: float, tables: Mapping[str, int], ends: Mapping[str, int], facts: Mapping[str, Any]) -> State:
-        """End the round: its lines, then the head, each on disk before it counts."""
-        old_tables, old_ends = getattr(self, "_repeated", (self.state.tables, self.state.ends))
-        self._repeated = ({}, {})
-        merged_tables, merged_ends = {**old_tables, **self.state.tables, **tables}, {
-            **old_ends, **self.state.ends, **ends}  # fmt: skip
-        self.note(
-            {
-                "kind": ROUND, "round": self.state.rounds + 1, "at": at, "facts": dict(facts),
-                "tables": {n: v for n, v in merged_tables.items() if self.state.tables.get(n) != v},
-                "ends": {n: v for n, v in merged_ends.items() if self.state.ends.get(n) != v},
-            }
-        )  # fmt: skip
-        path = file_of(self.folder, self.state.generation)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.open("a", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in self._pending))
-            file.flush()
-            os.fsync(file.fileno())
-        self._pending = []
-        head = {"generation": self.state.generation, "lines": self.state.lines, "chain": self.state.chain, "at": at}
-        write_json(self.folder / HEAD, head)
-        self._sealed = (self.state.generation, self.state.lines)
-        return self.state

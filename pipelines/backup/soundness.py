@@ -1,46 +1,19 @@
-"""Which files of a backup are not what was written, and which round needs none of them."""
+"""The newest round of a backup that can be believed, where its manifest is damaged."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable
 from pathlib import Path
 
-from pipelines.backup import manifest, store
+from pipelines.backup import manifest
 from pipelines.backup.manifest import State
-from pipelines.backup.store import Damage
 
 
-def damaged_of(folder: Path, state: State, *, what: Iterable[str] | None = None) -> list[Damage]:
-    """Files of a state that are damaged, by hash; whole copies that were thinned since are not missed."""
-    wanted = None if what is None else set(what)
-    newest = manifest.generations(folder)
-    gone = _dropped(folder, state, newest)
-    lines = [
-        line for path, line in sorted(state.files.items())
-        if path not in gone and (wanted is None or line["what"] in wanted)
-    ]  # fmt: skip
-    return store.damages(folder, lines)
-
-
-def _dropped(folder: Path, state: State, generations: list[int]) -> set[str]:
-    """Files that later lines say were deleted on purpose: by retention, an erasure, or because bronze has them."""
-    dropped: set[str] = set()
-    for generation in generations:
-        if generation < state.generation:
-            continue
-        with contextlib.suppress(manifest.ManifestDamaged):  # who goes before the damage was told of it
-            for now, line in manifest.walk(folder, generation):
-                later = generation > state.generation or now.lines > state.lines
-                if later and line["kind"] == manifest.GONE:
-                    dropped.add(line["path"])
-    return dropped
-
-
-def newest_sound(folder: Path) -> State:
-    """The newest round, or where the manifest is damaged the last one before. Raises FileNotFoundError."""
+def newest_sound(folder: Path, until: float | None = None) -> State:
+    """The last round not later than `until` (epoch seconds; None: the last there is); where the manifest is damaged
+    before it, the last one before the damage. Raises FileNotFoundError.
+    """
     try:
-        return manifest.read(folder)
+        return manifest.read(folder, until=until)
     except manifest.ManifestDamaged as damaged:
         return damaged.before if damaged.before.rounds else sound_before(folder, damaged.before.generation)
 

@@ -5,6 +5,7 @@ Retention comes after it: what no state that is kept holds any more is deleted.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,18 +16,24 @@ from deltalake import DeltaTable
 
 from infra.stack.settings import Settings
 from pipelines.backup import manifest, store
-from pipelines.backup.manifest import ROUND, State, Writer, locked
+from pipelines.backup.manifest import ROUND, ManifestDamaged, State, locked
+from pipelines.backup.manifest_writer import Writer
 from pipelines.backup.retention import Keep, thinned
+from pipelines.backup.soundness import newest_sound
 from pipelines.backup.store import Damage
 from pipelines.io import backup_lake
-from pipelines.io.backup_lake import DATA, LOG, drop
+from pipelines.io.backup_home_files import HOME_FILE
+from pipelines.io.backup_lake import DATA, LOG
 
 _WHOLE = ("identity", "airflow")
 
 
 @dataclass
 class Full:
-    """What a full backup found. repaired: damaged files that the lake still had; damaged: those it has not."""
+    """What a full backup found. repaired: damaged files that the lake still had; damaged: those it has not.
+
+    manifest_damage: what was wrong with the manifest, where it began anew from the last round before that.
+    """
 
     files: int = 0
     bytes: int = 0
@@ -34,19 +41,25 @@ class Full:
     damaged: list[Damage] = field(default_factory=list)
     unused: int = 0
     generation: int = 0
+    leavings: int = 0
+    manifest_damage: str = ""
 
 
 def full(settings: Settings, folder: Path, tell: Callable[[int, int], None] = lambda done, of: None) -> Full:
-    """Check everything, repair, seal a generation of its own; rounds go on while it reads. Raises ManifestDamaged."""
+    """Check everything, repair, seal a generation of its own; rounds go on while it reads.
+
+    Where the manifest is damaged, a new one begins at the last round that is sound, and the next round ships again what
+    came after it. Raises FileNotFoundError where no round is sound.
+    """
     found, suspects = Full(), []
-    lines = list(manifest.read(folder).files.values())
+    lines = list(newest_sound(folder).files.values())
     for done, line in enumerate(lines, start=1):
         found.files, found.bytes = found.files + 1, found.bytes + line["bytes"]
         if store.check(folder, line) is not None:
             suspects.append(line)
         tell(done, len(lines))
     with locked(folder):
-        writer = Writer.open(folder)
+        writer = _opened(folder, found)
         for line in suspects:
             if writer.state.files.get(line["path"]) != line:
                 continue  # a round dropped it meanwhile, on purpose
@@ -57,21 +70,26 @@ def full(settings: Settings, folder: Path, tell: Callable[[int, int], None] = la
                 found.damaged.append(damage)
         if not found.damaged:
             found.unused = _mark_unused(writer)
-        facts = _facts(folder)
+        facts = writer.state.facts  # a full backup ships nothing, so it holds what the last round held
         writer.begin_generation()
         found.generation = writer.seal(at=time.time(), tables={}, ends={}, facts={**facts, "full": True}).generation
+        if not found.manifest_damage:  # else files of lost lines stay, for a person to look at
+            found.leavings = backup_lake.sweep(writer)
     return found
 
 
-def _facts(folder: Path) -> dict[str, Any]:
-    """What the last round said: a full backup ships nothing, so it holds what that held."""
-    return {name: value for name, value in manifest.read(folder).facts.items() if name != "full"}
+def _opened(folder: Path, found: Full) -> Writer:
+    try:
+        return Writer.open(folder)
+    except ManifestDamaged as damaged:
+        found.manifest_damage = str(damaged)
+        return Writer(folder, newest_sound(folder))
 
 
 def _repaired(settings: Settings, folder: Path, line: Mapping[str, Any]) -> bool:
     """True where the lake still has the very bytes, and the backup has them again."""
-    source = settings.home / line["path"]
-    if line["what"] not in (DATA, LOG) or not source.exists():
+    source = settings.home / line.get("home_path", line["path"])
+    if line["what"] not in (DATA, LOG, HOME_FILE) or not source.exists():
         return False
     try:
         made = store.copy_in(source, folder, line["path"])
@@ -102,13 +120,14 @@ def retain(folder: Path, policy: Mapping[str, Any], now: float) -> tuple[int, in
         state, whole = writer.state, policy["whole_copies"]
         fulls = {number: at for number in manifest.generations(folder) if (at := _begun_at(folder, number)) is not None}
         keep = Keep.of(policy, fulls.values(), now)
-        gone = [path for path, line in state.of(DATA).items() if not keep.needs(line)]
+        aging = {**state.of(DATA), **state.of(HOME_FILE)}
+        gone = [path for path, line in aging.items() if not keep.needs(line)]
         gone += _old_entries(state, min([keep.since, *keep.days]))
         for what in _WHOLE:
             copies = [(path, line["at"]) for path, line in state.of(what).items()]
             gone += thinned(copies, keep, newest=whole)
         size = sum(state.files[path]["bytes"] for path in gone)
-        drop(writer, gone)
+        writer.discard(gone)
         facts = state.facts
         writer.seal(at=time.time(), tables={}, ends={}, facts=facts)
         oldest = min([keep.since, *keep.days])
@@ -129,8 +148,9 @@ def _old_entries(state: State, oldest: float) -> list[str]:
 
 
 def _begun_at(folder: Path, generation: int) -> float | None:
-    """When the first round of a generation was sealed."""
-    for state, line in manifest.walk(folder, generation):
-        if line["kind"] == ROUND:
-            return state.at
+    """When the first round of a generation was sealed; None where none was, or its beginning is damaged."""
+    with contextlib.suppress(ManifestDamaged):
+        for state, line in manifest.walk(folder, generation):
+            if line["kind"] == ROUND:
+                return state.at
     return None

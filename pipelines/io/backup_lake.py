@@ -7,7 +7,6 @@ table. Data files are never changed once written, so each is copied once.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,12 @@ from typing import Any
 from deltalake import DeltaTable
 
 from pipelines.backup import store
-from pipelines.backup.manifest import FILE, FORGOT, GONE, State, Writer
+from pipelines.backup.manifest import FILE, FORGOT, State
+from pipelines.backup.manifest_writer import Writer
 from pipelines.io.delta_upkeep import files_of
 
 DATA, LOG = "data", "log"
+SWEPT = ("lake", "topics", "identity", "airflow", "home")  # folders of a backup whose every file has a line
 _LOG_FOLDER = "_delta_log"
 
 
@@ -47,9 +48,9 @@ def ship_table(writer: Writer, name: str, path: Path, shipped: Shipped) -> int:
     """
     table = DeltaTable(path)
     version, have = table.version(), writer.state.files
-    if writer.state.tables.get(name) == version:
-        return version
     base, life = folder_of(name), str(table.metadata().id)
+    if writer.state.tables.get(name) == version and _life(writer.state, base, version) in (None, life):
+        return version
     _forget_another_life(writer, name, life)
     for file in files_of(table):
         if f"{base}/{file.path}" not in have:
@@ -64,11 +65,16 @@ def ship_table(writer: Writer, name: str, path: Path, shipped: Shipped) -> int:
     return version
 
 
+def _life(state: State, base: str, version: int) -> str | None:
+    """The ID of the table whose version that was; None where the log entry went since."""
+    return state.files.get(f"{base}/{_LOG_FOLDER}/{version:020}.json", {}).get("life")
+
+
 def _forget_another_life(writer: Writer, name: str, life: str) -> None:
     """A table made anew begins with the same numbers: what the backup has under them is another table's."""
     lines = [line for what in (DATA, LOG) for line in writer.state.of(what).values() if line["table"] == name]
     if any(line.get("life", life) != life for line in lines):
-        drop(writer, [line["path"] for line in lines])
+        writer.discard(line["path"] for line in lines)
         writer.note({"kind": FORGOT, "table": name, "round": writer.state.rounds + 1})
 
 
@@ -78,25 +84,27 @@ def _copy(writer: Writer, source: Path, path: str, facts: dict[str, Any], shippe
     shipped.files, shipped.bytes = shipped.files + 1, shipped.bytes + made["bytes"]
 
 
-def lines_of(state: State, folder: Path, name: str, version: int) -> list[dict[str, Any]]:
-    """The lines of the files that a version of a table needs: its log up to there, and its data.
+def logged(state: State, name: str, version: int) -> list[dict[str, Any]]:
+    """The lines of a table's log up to a version."""
+    return [line for line in state.of(LOG).values() if line["table"] == name and line["version"] <= version]
 
-    Raises store.BackupDamaged when the log in the backup is damaged (it has to be read to know which data it names).
+
+def data_of(state: State, folder: Path, name: str, version: int) -> list[dict[str, Any]]:
+    """The lines of the data that a version of a table needs; its log in the backup must be sound.
+
+    Raises store.BackupDamaged where the log names a file of which the manifest has no line.
     """
     base = folder_of(name)
-    logged = [line for line in state.of(LOG).values() if line["table"] == name and line["version"] <= version]
-    if found := store.damages(folder, logged):
-        raise store.BackupDamaged("; ".join(map(str, found)))
     table = DeltaTable(folder / base, version=version)
     data = [f"{base}/{file.path}" for file in files_of(table)]
     missing = [path for path in data if path not in state.files]
     if missing:
         raise store.BackupDamaged("; ".join(f"{path}: in no line of the manifest" for path in missing))
-    return [*logged, *(state.files[path] for path in data)]
+    return [state.files[path] for path in data]
 
 
 def forget_history(writer: Writer, name: str, version: int) -> int:
-    """Take out of the backup what only versions before `version` show; files deleted. Deleted at once, noted after.
+    """Take out of the backup what only versions before `version` show; how many files go with the round's seal.
 
     What an erasure does in the lake: a checkpoint stands for all before it. That checkpoint and the entries since stay,
     for the version is opened by them: writers append while an erasure runs.
@@ -105,32 +113,22 @@ def forget_history(writer: Writer, name: str, version: int) -> int:
     used = {f"{base}/{file.path}" for file in files_of(DeltaTable(writer.folder / base, version=version))}
     gone = [line["path"] for line in state.of(DATA).values() if line["table"] == name and line["path"] not in used]
     # Newest log entries go last, so that a reader in between finds no gap to start from.
-    logged = [line for line in state.of(LOG).values() if line["table"] == name]
-    checkpoints = [line["version"] for line in logged if line["path"].endswith(".checkpoint.parquet")]
+    log = [line for line in state.of(LOG).values() if line["table"] == name]
+    checkpoints = [line["version"] for line in log if line["path"].endswith(".checkpoint.parquet")]
     floor = max((at for at in checkpoints if at <= version), default=0)
-    old = [line for line in logged if line["version"] < floor]
+    old = [line for line in log if line["version"] < floor]
     gone += [line["path"] for line in sorted(old, key=lambda line: line["version"])]
-    drop(writer, gone)
-    left = [file for file in (writer.folder / base).rglob("*") if file.is_file()]
-    for file in left:  # leavings of killed rounds are in no line
-        if str(file.relative_to(writer.folder)) not in writer.state.files:
-            file.unlink(missing_ok=True)
+    writer.discard(gone)
     writer.note({"kind": FORGOT, "table": name, "round": state.rounds + 1})
     return len(gone)
 
 
-def drop(writer: Writer, paths: Iterable[str]) -> None:
-    """Delete files of the backup and say so."""
-    for path in list(paths):
-        (writer.folder / path).unlink(missing_ok=True)
-        writer.note({"kind": GONE, "path": path})
-
-
-def bring_back(folder: Path, lines: Iterable[dict[str, Any]], home: Path, tell: Any = lambda path: None) -> int:
-    """Copy files of the backup into a home, each checked by its hash; bytes. Raises store.BackupDamaged."""
-    total = 0
-    for line in lines:
-        store.copy_out(folder, line, home / line["path"])
-        total += line["bytes"]
-        tell(line)
-    return total
+def sweep(writer: Writer) -> int:
+    """Delete what is in no line: leavings of writers that were killed; how many. After a seal, never before."""
+    left = 0
+    for root in SWEPT:
+        for file in [path for path in (writer.folder / root).rglob("*") if path.is_file()]:
+            if str(file.relative_to(writer.folder)) not in writer.state.files:
+                file.unlink(missing_ok=True)
+                left += 1
+    return left

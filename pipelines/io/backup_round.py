@@ -24,14 +24,16 @@ from infra.stack.files import write_atomic
 from infra.stack.settings import Settings
 from pipelines import contracts
 from pipelines.backup import store
-from pipelines.backup.manifest import FILE, Writer, locked
+from pipelines.backup.manifest import FILE, locked
+from pipelines.backup.manifest_writer import Writer
 from pipelines.backup.places import FOLDER, backup_folder
 from pipelines.backup.recovery_key import RecoveryKeyError
 from pipelines.backup.retention import Keep, thinned
 from pipelines.backup.sealed_files import seal_bytes
 from pipelines.io import backup_identity, backup_topics, lake_tables
+from pipelines.io.backup_home_files import ship_home_files
 from pipelines.io.backup_keys import ship_keys
-from pipelines.io.backup_lake import Shipped, drop, ship_table
+from pipelines.io.backup_lake import Shipped, ship_table
 from pipelines.io.committed_log import LogRefused, Source, TopicChanged
 from pipelines.io.compacted_tail import TailError
 from pipelines.io.mariadb import connect
@@ -119,6 +121,7 @@ class Shipper:
         troubles += self._identity(writer, number)
         self._airflow(writer, number)
         self._certificates(writer)
+        ship_home_files(writer, self._settings.home, number)  # before the raw tail: what it says was sent is in that
         for topic in self._policy["compacted_topics"]:
             try:
                 backup_topics.ship_compacted(writer, self._settings.bootstrap, topic, self._key, number)
@@ -211,4 +214,4 @@ class Shipper:
     def _superseded(self, writer: Writer, paths: list[str]) -> None:
         """Whole copies that newer ones replace: the newest few stay, and one an hour until retention takes it."""
         copies = [(path, writer.state.files[path]["at"]) for path in paths]
-        drop(writer, thinned(copies, Keep(0.0, ()), newest=self._policy["keep"]["whole_copies"]))
+        writer.discard(thinned(copies, Keep(0.0, ()), newest=self._policy["keep"]["whole_copies"]))

@@ -18,9 +18,9 @@ import zstandard
 from confluent_kafka import Message
 
 from pipelines.backup import store
-from pipelines.backup.manifest import FILE, State, Writer
+from pipelines.backup.manifest import FILE, State
+from pipelines.backup.manifest_writer import Writer
 from pipelines.backup.sealed_files import open_bytes, seal_bytes
-from pipelines.io.backup_lake import drop
 from pipelines.io.committed_log import Collected, CommittedLog, Source
 from pipelines.io.compacted_tail import CompactedTail
 from pipelines.privacy.keys import MasterKey
@@ -84,7 +84,7 @@ class RawTail:
         for source in sources:
             if messages := by_source.get((source.topic, source.partition)):
                 self._write(writer, source, messages, round_)
-        drop(writer, [p for p, line in writer.state.of(TAIL).items() if _passed(line, sources, in_bronze)])
+        writer.discard([p for p, line in writer.state.of(TAIL).items() if _passed(line, sources, in_bronze)])
         newest = max((message.timestamp()[1] for message in taken.messages), default=0)
         ends = {str(source): at for source, at in self._at.items()}
         return Tail(ends, len(taken.messages), newest)

@@ -33,20 +33,6 @@ COORDINATES = "raw_topic, raw_partition, raw_offset"
 Tell = Callable[[str], None]
 
 
-def lines_needed(folder: Path, state: State) -> dict[str, list[dict]]:
-    """The files of each table as of `state`; a table whose history an erasure took comes as it is in the newest round.
-
-    Raises store.BackupDamaged naming every file that is damaged in the tables' logs.
-    """
-    newest = newest_sound(folder)
-    later = {name for name, round_ in newest.forgot.items() if state.forgot.get(name) != round_}
-    needed = {}
-    for name, version in sorted(state.tables.items()):
-        of, at = (newest, newest.tables[name]) if name in later else (state, version)
-        needed[name] = backup_lake.lines_of(of, folder, name, at)
-    return needed
-
-
 def bring_tables(settings: Settings, folder: Path, needed: Mapping[str, Sequence[dict]], tell: Tell) -> int:
     """Copy the tables into an empty lake, each file checked; bytes. Raises BackupDamaged naming all that differ."""
     wrong, total = [], 0

@@ -21,6 +21,7 @@ from pipelines.backup import store
 from pipelines.backup.manifest import State
 from pipelines.backup.soundness import newest_sound
 from pipelines.io import backup_topics
+from pipelines.io.backup_home_files import bring_home_files
 from pipelines.io.backup_round import AIRFLOW, CERTIFICATE
 from pipelines.io.committed_log import CommittedLog
 from pipelines.io.delta import Move
@@ -50,11 +51,16 @@ def files(settings: Settings, folder: Path, state: State) -> dict[str, int]:
     databases = sorted(path for path in state.of(AIRFLOW) if (folder / path).exists())
     for path in databases[-1:]:
         store.copy_out(folder, state.files[path], settings.home / "airflow" / "airflow.db")
-    certificates = newest_sound(folder).of(CERTIFICATE)  # an erasure is not undone by going back before it
+    newest = newest_sound(folder)
+    certificates = newest.of(CERTIFICATE)  # an erasure is not undone by going back before it
     for path, line in certificates.items():
         store.copy_out(folder, line, settings.home / path)
         (settings.home / path).chmod(PRIVATE)
-    return {"Airflow's database": len(databases[-1:]), "certificates of erasures": len(certificates)}
+    kept = bring_home_files(folder, settings.home, state, newest)
+    return {
+        "Airflow's database": len(databases[-1:]), "certificates of erasures": len(certificates),
+        "archived files of stores, state of migrations": kept,
+    }  # fmt: skip
 
 
 def republished(settings: Settings, policy: dict, name: str, topic: str, records: Sequence[tuple[str, bytes]]) -> int:

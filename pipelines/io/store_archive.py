@@ -22,7 +22,7 @@ from pipelines.privacy.bronze_cipher import BronzeCipher, open_bronze
 from pipelines.privacy.keys import MasterKey
 from pipelines.stores.corrections import SentRow
 
-_STATE, _SUFFIX, _SENDING, _REFUSED = "state.json", ".file", ".sending", "refused"
+_STATE, SUFFIX, _SENDING, _REFUSED = "state.json", ".file", ".sending", "refused"
 
 
 class ImportBusy(RuntimeError):
@@ -66,7 +66,7 @@ class StoreArchive:
     def keep(self, folder: Path, content: bytes) -> str:
         """Bytes into a folder, once; their SHA-256 in hex."""
         digest = hashlib.sha256(content)
-        path = folder / f"{digest.hexdigest()}{_SUFFIX}"
+        path = folder / f"{digest.hexdigest()}{SUFFIX}"
         if not path.exists():
             # The key is derived from the content's hash, so no two contents meet under one key and nonce.
             [sealed] = BronzeCipher(self._key, digest.digest()[:16]).encrypt([0], [0], [content])
@@ -75,7 +75,7 @@ class StoreArchive:
 
     def open(self, folder: Path, sha256: str) -> bytes | None:
         """The bytes of a file; None where it was erased. Raises BronzeCipherError when they were altered."""
-        path = folder / f"{sha256}{_SUFFIX}"
+        path = folder / f"{sha256}{SUFFIX}"
         return open_bronze(path.read_bytes(), self._key, 0, 0) if path.exists() else None
 
     def refuse(self, content: bytes, row: dict[str, Any]) -> Path:
@@ -93,12 +93,12 @@ class StoreArchive:
 
     def forget_refused(self, sha256: str) -> None:
         """A refused file leaves the archive, with its reason."""
-        for suffix in (".json", _SUFFIX):
+        for suffix in (".json", SUFFIX):
             (self.root / _REFUSED / f"{sha256}{suffix}").unlink(missing_ok=True)
 
     def everything(self) -> Iterator[tuple[Path, bytes]]:
         """Every file with its bytes, for who must look for a person in them."""
-        for path in sorted(self.root.rglob(f"*{_SUFFIX}")):
+        for path in sorted(self.root.rglob(f"*{SUFFIX}")):
             yield path, open_bronze(path.read_bytes(), self._key, 0, 0)
 
     # ---- state

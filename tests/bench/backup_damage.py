@@ -11,6 +11,7 @@ from rich.console import Console
 
 from infra.stack.settings import PROJECT_ROOT
 from pipelines.backup import manifest
+from pipelines.io import restore_needs
 
 console = Console(highlight=False)
 
@@ -26,7 +27,7 @@ def unnoticed(folder: Path, sealed: Path, home: Path, seed: int) -> int:
     files = sorted(
         path for path in folder.rglob("*") if path.is_file() and path.suffix in (".parquet", ".json", ".sealed")
     )
-    known = manifest.read(folder).files
+    known = {line["path"] for line in restore_needs.needed(folder, manifest.read(folder))}
     chosen = [(what, pick.choice([f for f in files if str(f.relative_to(folder)) in known])) for what in harms]
     chosen.append(("flipped", manifest.file_of(folder, manifest.generations(folder)[-1])))
     for what, path in chosen:

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipelines.backup import store
-from pipelines.backup.manifest import Writer
+from pipelines.backup.manifest_writer import Writer
 from pipelines.io import backup_topics, kafka_erasure, progress, raw_rewrite
 from pipelines.io.backup_topics import RawTail, Record
 from pipelines.io.committed_log import Collected, CommittedLog

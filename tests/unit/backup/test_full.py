@@ -9,11 +9,12 @@ from typer.testing import CliRunner
 
 from infra.stack.settings import Ports, Settings
 from jobs.ops import backup
+from jobs.ops.restoring import state_at
 from pipelines.backup import manifest
-from pipelines.backup.manifest import Writer
+from pipelines.backup.manifest_writer import Writer
 from pipelines.backup.retention import DAY_S
 from pipelines.io import backup_full, backup_lake
-from pipelines.io.backup_lake import Shipped, lines_of, ship_table
+from pipelines.io.backup_lake import Shipped, ship_table
 from pipelines.io.backup_round import AnothersBackup
 
 NAME = "silver.orders"
@@ -79,7 +80,7 @@ def test_a_damaged_log_is_named_before_it_is_believed(folder):
     log = folder / "lake/silver/orders/_delta_log/00000000000000000001.json"
     log.write_bytes(log.read_bytes().replace(b"numRecords", b"numRecorts"))
     with pytest.raises(backup_lake.store.BackupDamaged, match=r"00000000000000000001\.json"):
-        lines_of(manifest.read(folder), folder, NAME, 1)
+        state_at(folder, None, earlier=False)
 
 
 def test_files_of_no_table_go_when_no_kept_state_holds_them(home, folder):
@@ -93,6 +94,39 @@ def test_files_of_no_table_go_when_no_kept_state_holds_them(home, folder):
     assert files == 1
     assert size > 0
     assert rows(folder, 2) == [1, 2]
+
+
+def test_a_table_made_anew_with_as_many_versions_is_noticed(home, folder):
+    shutil.rmtree(home.table_path(NAME))
+    append(home, 7)
+    append(home, 8)  # version 1, as the old table's newest
+    ship(home, folder)
+    assert rows(folder, 1) == [7, 8]
+    assert backup_full.full(home, folder).damaged == []
+
+
+def test_a_damaged_manifest_is_begun_anew_by_a_full_backup_and_the_next_round_goes_on(home, folder):
+    path = manifest.file_of(folder, 1)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[-2] = lines[-2].replace(b'"bytes"', b'"bites"')  # of the second round
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(manifest.ManifestDamaged):
+        ship(home, folder)
+    found = backup_full.full(home, folder)
+    assert f"line {len(lines) - 1}" in found.manifest_damage
+    assert (found.generation, manifest.read(folder).rounds) == (2, 2)
+    assert rows(folder, manifest.read(folder).tables[NAME]) == [1, 2]
+    state = ship(home, folder)
+    assert (state.rounds, rows(folder, state.tables[NAME])) == (3, [1, 2, 3])
+    assert backup_full.full(home, folder).manifest_damage == ""
+
+
+def test_leavings_of_a_killed_round_go_with_the_next_full_backup(home, folder):
+    left = folder / "lake/silver/orders/part-of-a-killed-round.parquet"
+    left.write_bytes(b"rows")
+    assert backup_full.full(home, folder).leavings == 1
+    assert not left.exists()
+    assert rows(folder, 1) == [1, 2, 3]
 
 
 def test_a_table_made_anew_is_no_continuation_of_the_old_one(home, folder):

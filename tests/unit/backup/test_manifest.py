@@ -5,7 +5,8 @@ import json
 import pytest
 
 from pipelines.backup import manifest
-from pipelines.backup.manifest import BackupBusy, ManifestDamaged, Writer, locked, read
+from pipelines.backup.manifest import BackupBusy, ManifestDamaged, locked, read
+from pipelines.backup.manifest_writer import Writer
 
 
 def line(path, **facts):
@@ -101,3 +102,46 @@ def test_a_generation_can_be_read_alone(folder):
 def test_one_writer_at_a_time(tmp_path):
     with locked(tmp_path), pytest.raises(BackupBusy, match="another command works"), locked(tmp_path, wait=False):
         pass
+
+
+WHOLE = json.dumps(line("a") | {"chain": manifest.linked("0" * 64, line("a"))})
+
+
+@pytest.mark.parametrize("torn", ["", '{"kind": "file", "path": "half', f'{WHOLE}\n{{"kind"'])
+def test_a_generation_whose_writer_was_killed_in_its_first_seal_is_begun_again(folder, torn):
+    """As a disk that is full leaves it: an empty file, half a line, or a line without the round that seals it."""
+    manifest.file_of(folder, 2).write_text(torn)
+    writer = Writer.open(folder)
+    writer.begin_generation()
+    writer.seal(at=40.0, tables={}, ends={}, facts={})
+    sealed(folder, (50.0, ["d"], {}, {}))
+    assert (read(folder).rounds, set(read(folder).files)) == (5, {"a", "b", "c", "d"})
+
+
+def test_a_backup_whose_first_round_was_never_sealed_begins_anew(tmp_path):
+    manifest.file_of(tmp_path, 1).parent.mkdir()
+    manifest.file_of(tmp_path, 1).write_text('{"kind": "file", "pa')
+    sealed(tmp_path, (10.0, ["a"], {}, {}))
+    assert set(read(tmp_path).files) == {"a"}
+
+
+def test_a_whole_file_of_lines_that_is_gone_is_noticed_by_the_head(folder):
+    writer = Writer.open(folder)
+    writer.begin_generation()
+    writer.seal(at=40.0, tables={}, ends={}, facts={})
+    manifest.file_of(folder, 2).unlink()
+    with pytest.raises(ManifestDamaged, match=r"00000002\.jsonl: is missing") as refused:
+        read(folder)
+    assert refused.value.before.rounds == 3
+
+
+def test_files_go_from_the_disk_with_the_seal_and_not_before(folder):
+    for name in ("a", "b"):
+        (folder / name).write_text("rows")
+    writer = Writer.open(folder)
+    writer.discard(["a", "b"])
+    assert (folder / "a").exists(), "killed here, the round before needs it"
+    writer.note(line("b"))  # written anew in the same round, in the old one's place
+    writer.seal(at=40.0, tables={}, ends={}, facts={})
+    assert ((folder / "a").exists(), (folder / "b").exists()) == (False, True)
+    assert set(read(folder).files) == {"b", "c"}

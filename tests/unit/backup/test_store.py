@@ -3,8 +3,6 @@
 import pytest
 
 from pipelines.backup import store
-from pipelines.backup.manifest import Writer, read
-from pipelines.backup.soundness import damaged_of
 
 
 @pytest.fixture
@@ -36,16 +34,3 @@ def test_damage_is_named_and_nothing_damaged_comes_out(tmp_path, line, harm, why
     with pytest.raises(store.BackupDamaged, match=r"lake/t/part-0\.parquet"):
         store.copy_out(tmp_path / "backup", line, target)
     assert not target.exists()
-
-
-def test_a_file_that_was_dropped_on_purpose_later_is_no_damage_to_an_earlier_round(tmp_path):
-    writer = Writer.open(tmp_path)
-    for name in ("tail", "data"):
-        writer.note({"kind": "file", "what": name, "at": 1.0, **store.write_in(tmp_path, name, b"bytes")})
-    writer.seal(at=10.0, tables={}, ends={}, facts={})
-    (tmp_path / "tail").unlink()
-    writer.note({"kind": "gone", "path": "tail"})
-    writer.seal(at=20.0, tables={}, ends={}, facts={})
-    assert damaged_of(tmp_path, read(tmp_path, until=10.0)) == []
-    (tmp_path / "data").unlink()
-    assert [damage.path for damage in damaged_of(tmp_path, read(tmp_path, until=10.0))] == ["data"]

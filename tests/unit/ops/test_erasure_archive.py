@@ -16,11 +16,11 @@ from pipelines.privacy.tokens import Tokeniser
 from tests.unit.ops.test_store_import import DAY, NOW, S, messages, put, run, sent, text  # noqa: F401
 
 HEAD = "记录编号,门店编号,到店时间,手机号,会员号,咨询内容\r\n"
-LINE = "{n},{store},2026-01-09 08:05:00,{phone},{member},{said}\r\n"
+LINE = "{n},{store},{at},{phone},{member},{said}\r\n"
 
 
-def file(store: str, phone="", member="", said="换屏") -> bytes:
-    return (HEAD + LINE.format(n=1, store=store, phone=phone, member=member, said=said)).encode()
+def file(store: str, phone="", member="", said="换屏", at="2026-01-09 08:05:00") -> bytes:
+    return (HEAD + LINE.format(n=1, store=store, phone=phone, member=member, said=said, at=at)).encode()
 
 
 @pytest.fixture
@@ -34,6 +34,9 @@ def who(settings):
     [
         (file("S01", phone="139 0000 0001"), True),  # another spelling of the number
         (file("S01", member="M0007"), True),  # the member number alone
+        (file("S01", member="M0007", at="不详"), True),  # in a row that is a reject: nobody knows when it was
+        (file("S01", member="M0007,多一格"), True),  # in a row with a cell too many
+        (file("S01", member="M0007").replace("换屏".encode(), b"\xff\xfe"), True),  # in a row of damaged bytes
         (file("S01", said="请打１３９00000001找我"), True),  # the number in a text
         (file("S02", phone="13900000001"), True),  # a refused file: its name says S01
         (file("S01", phone="13900000002", member="M0008"), False),  # somebody else

@@ -1,25 +1,49 @@
 """Which state a restore goes to, and when it refuses; the restore itself: tests/e2e and make restore-drill."""
 
+import json
+
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from infra.stack.settings import Ports, Settings
 from jobs.ops.restore import moment
 from jobs.ops.restoring import RestoreRefused, require_empty, state_at
 from pipelines.backup import manifest, store
-from pipelines.backup.manifest import ManifestDamaged, Writer
+from pipelines.backup.manifest import ManifestDamaged
+from pipelines.backup.manifest_writer import Writer
 from pipelines.backup.store import BackupDamaged
+from pipelines.io.backup_lake import Shipped, ship_table
+
+NAME = "silver.orders"
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three rounds, a file each; the second's is gone from its table in the third, and still there."""
-    folder = tmp_path / "backup"
-    for number, at in enumerate((10.0, 20.0, 30.0), start=1):
-        writer = Writer.open(folder)
-        made = store.write_in(folder, f"lake/t/{number}", b"rows")
-        writer.note({"kind": "file", "what": "data", "table": "t", "at": at - 1, **made})
-        writer.seal(at=at, tables={}, ends={"raw.app/0": number}, facts={"began_at": at - 2})
+    """Three rounds at 10, 20 and 30, a file of the table each; the second's is gone from the table in the third."""
+    folder, table = tmp_path / "backup", tmp_path / "home" / "lake" / "silver" / "orders"
+    for number in (1, 2, 3):
+        if number == 3:
+            DeltaTable(table).delete("n = 2")
+        write_deltalake(table, pa.table({"n": [number]}), mode="append")
+        seal_round(folder, table, number)
     return folder
+
+
+def seal_round(folder, table, number):
+    writer, shipped = Writer.open(folder), Shipped()
+    ship_table(writer, NAME, table, shipped)
+    for line in list(writer.state.files.values()):  # as if it had been written then, and not this very second
+        if line["at"] > 100:
+            writer.note({**line, "at": number * 10.0 - 1})
+    writer.seal(at=number * 10.0, tables=shipped.tables, ends={"raw.app/0": number}, facts={})
+
+
+def data_of(folder, number):
+    """The data file that came in a round."""
+    lines = manifest.read(folder).of("data").values()
+    [path] = [line["path"] for line in lines if line["at"] == number * 10.0 - 1]
+    return folder / path
 
 
 def test_it_goes_to_the_last_round_not_later_than_the_time(folder):
@@ -30,27 +54,64 @@ def test_it_goes_to_the_last_round_not_later_than_the_time(folder):
 
 
 def test_a_damaged_file_is_named_and_refused_and_passed_by_only_when_told(folder):
-    (folder / "lake" / "t" / "3").write_bytes(b"rowt")
-    with pytest.raises(BackupDamaged, match=r"lake/t/3: other bytes.*--newest-sound"):
+    third = data_of(folder, 3)
+    third.write_bytes(third.read_bytes()[:-1] + b"!")
+    with pytest.raises(BackupDamaged, match=rf"{third.name}: other bytes.*--newest-sound"):
         state_at(folder, None, earlier=False)
     assert state_at(folder, None, earlier=True).rounds == 2
-    (folder / "lake" / "t" / "2").unlink()  # older, and needed by both
+    data_of(folder, 2).unlink()
     assert state_at(folder, None, earlier=True).rounds == 1
 
 
+def test_nobody_is_refused_for_a_file_that_the_round_does_not_need(folder):
+    data_of(folder, 2).unlink()
+    assert state_at(folder, None, earlier=False).rounds == 3
+    with pytest.raises(BackupDamaged, match="missing"):
+        state_at(folder, 20.0, earlier=False)
+
+
 def test_nothing_sound_is_refused(folder):
-    for path in (folder / "lake" / "t").iterdir():
-        path.write_bytes(b"")
+    data_of(folder, 1).write_bytes(b"")
+    data_of(folder, 3).write_bytes(b"")
     with pytest.raises(RestoreRefused, match="no round so old"):
         state_at(folder, None, earlier=True)
+
+
+def test_going_back_to_a_sound_round_never_goes_past_the_time_asked_for(folder):
+    """The manifest was damaged in its second round, and mended: the third is sound, and later than was asked for."""
+    path = manifest.file_of(folder, 1)
+    lines = path.read_bytes().splitlines(keepends=True)
+    nth = [json.loads(text)["kind"] for text in lines].index("round") + 1
+    lines[nth] = lines[nth].replace(b"lake", b"Lake")
+    path.write_bytes(b"".join(lines))
+    writer = Writer(folder, manifest.State(1, rounds=1))
+    writer.begin_generation()
+    writer.seal(at=40.0, tables={}, ends={}, facts={})
+    assert manifest.read(folder).at == 40.0
+    assert state_at(folder, 29.0, earlier=True).at == 10.0
+
+
+def test_a_file_dropped_on_purpose_later_is_no_damage_to_an_earlier_round(folder):
+    """As retention does with old dumps, and an erasure: what is left of the earlier round is what can be given."""
+    writer = Writer.open(folder)
+    writer.note({"kind": "file", "what": "identity", "at": 31.0, **store.write_in(folder, "identity/1", b"dump")})
+    writer.seal(at=40.0, tables={}, ends={}, facts={})
+    writer.discard(["identity/1"])
+    writer.note({"kind": "file", "what": "identity", "at": 41.0, **store.write_in(folder, "identity/2", b"dump")})
+    writer.seal(at=50.0, tables={}, ends={}, facts={})
+    assert not (folder / "identity/1").exists()
+    assert state_at(folder, 40.0, earlier=False).rounds == 4
+    (folder / "identity/2").unlink()
+    with pytest.raises(BackupDamaged, match="identity/2: missing"):
+        state_at(folder, None, earlier=False)
 
 
 def test_a_damaged_line_of_the_manifest_is_named_and_passed_by_only_when_told(folder):
     path = manifest.file_of(folder, 1)
     lines = path.read_bytes().splitlines(keepends=True)
-    lines[4] = lines[4].replace(b"lake/t/3", b"lake/t/4")
+    lines[-1] = lines[-1].replace(b'"round": 3', b'"round": 4')
     path.write_bytes(b"".join(lines))
-    with pytest.raises(ManifestDamaged, match="line 5"):
+    with pytest.raises(ManifestDamaged, match=f"line {len(lines)}"):
         state_at(folder, None, earlier=False)
     assert state_at(folder, None, earlier=True).rounds == 2
 
