@@ -76,7 +76,8 @@ def rows(settings: Settings, *, recount: bool, final: bool = False, last_hours: 
     closed = stored.filter(stored["closed"])["hour_at"].to_pylist()
     end_of_closed = max(closed) + timedelta(hours=1) if closed else None
     removed = balance_table.removed_days(settings)
-    standing = stored.filter(pa.array([h >= since and h.date() in removed for h in stored["hour_at"].to_pylist()]))
+    kept = [hour >= since and hour.date() in removed for hour in stored["hour_at"].to_pylist()]
+    standing = stored.filter(pa.array(kept, pa.bool_()))
     counted = balance_table.compute(
         settings,
         {hour for hour in balance_table.all_hours(settings) if hour >= since},

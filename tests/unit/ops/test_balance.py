@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from jobs.ops.balance import print_lines
+from infra.stack.settings import Ports, Settings
+from jobs.ops.balance import print_lines, rows
 
 AT = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
@@ -63,3 +64,8 @@ def test_where_it_does_not_fit_the_line_is_too_long_rather_than_a_number_cut(by_
     assert ["raw.web_chat", *hour, "812,345", "812,340", "0", "0", "0", "5", "open"] in [
         text.split() for text in printed(40, by_hour=by_hour)
     ]
+
+
+def test_a_lake_of_which_no_balance_was_ever_kept_is_counted_all_the_same(tmp_path) -> None:
+    """As a home that was restored without the balance service, or one whose stack is an hour old."""
+    assert rows(Settings(tmp_path, Ports(31000)), recount=True, final=True).num_rows == 0
