@@ -137,11 +137,16 @@ class DeletedList(_Declared, tag_field="form", tag="list"):
 
 
 class KeyComparison(_Declared, tag_field="form", tag="key_comparison"):
-    """Deleted without a word: found by reading all, confirmed one by one at ``item_path`` (404 or 410)."""
+    """Deleted without a word: found by reading all, confirmed one by one at ``item_path`` (404 or 410).
+
+    One run deletes at most ``most_share`` of the records known, or ``always`` where that is more.
+    """
 
     item_path: str
     becomes: dict[str, Any]
     at: str
+    most_share: float = 0.05
+    always: int = 20
 
 
 class Undeleted(_Declared, tag_field="form", tag="none"):

@@ -57,9 +57,9 @@ def run(
         met = syncing.run(sync, position, pages_of, figures, since_us=since_us, full=full)
         if full and isinstance(sync.resource.deletions, KeyComparison):
             names = (sync.resource.name, *siblings)
-            candidates = comparison.unmet((sent for name in names for sent in sync.log.sent_ever(name)), met)
-            gone = comparison.deletions(sync.resource, candidates, opened, client, sync.secret)
-            syncing.hand_on(sync, position, gone, figures, position.cursor_us)
+            found = comparison.doubtful((sent for name in names for sent in sync.log.sent_ever(name)), met)
+            made = comparison.settled(sync.resource, found, opened, client, sync.secret)
+            syncing.hand_on(sync, position, made, figures, position.cursor_us)
     except ConnectorFailure as failure:
         figures.failed = str(failure)
     except NotDelivered as failure:
