@@ -29,6 +29,8 @@ from pipelines.stores.rows import KeyedRecord, keyed, payload, withdrawal
 from pipelines.stores.store_file import StoreFile
 from pipelines.stores.verdicts import FileIncomplete, FileRefused
 
+# What has passed once is not asked again whether it takes too much away.
+_ANY = {"max_withdrawn_share": 1.0, "min_withdrawn": 0}
 log = logging.getLogger(__name__)
 
 
@@ -71,8 +73,11 @@ class Deliveries:
             return FileReport.of(told)
         if report.file_sha256 in state.files:
             return replace(report, file_verdict="redelivered", reason=_older(report.file_sha256, state))
+        unfinished = {told["file_sha256"] for told in root.archive.unfinished(store, day, state)}
         state = self._finished(root, report, state)
-        return self._apply(root, report, found, content, state, **self._correction)
+        # A run before began to send it, so it has passed; half of it may be in the log.
+        limits = _ANY if report.file_sha256 in unfinished else self._correction
+        return self._apply(root, report, found, content, state, **limits)
 
     def _finished(self, root: Root, report: FileReport, state: DayState) -> DayState:
         """The day's state once every file is committed whose run died while it was sending; see `finished`.
@@ -86,8 +91,7 @@ class Deliveries:
             if before.file_sha256 == report.file_sha256 or content is None:
                 continue
             found = store_file.dated(store_file.read(content, self.policy), self._forms, before.store_day)
-            # Its run let it pass, so it is not asked again whether it takes too much away.
-            done = self._apply(root, before, found, content, state, max_withdrawn_share=1.0, min_withdrawn=0)
+            done = self._apply(root, before, found, content, state, **_ANY)
             self.finished.append((root, done))
             state = root.archive.state(report.store_id, report.store_day)
         return state

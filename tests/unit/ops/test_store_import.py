@@ -262,6 +262,24 @@ def test_a_correction_may_shrink_when_asked(settings, inbox, sent):
     assert (report.file_verdict, report.rows_withdrawn) == ("corrected", 7)
 
 
+def test_a_shrinking_correction_whose_run_died_is_made_whole_without_being_asked_for_again(
+    settings, inbox, sent, monkeypatch
+):
+    put(inbox, "S01.csv", text(*(f"{n}咨询" for n in range(1, 10))))
+    run(settings, inbox)
+    put(inbox, "S01.csv", text("1咨询", "2咨询"))
+    with monkeypatch.context() as patch:
+
+        def die(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        patch.setattr(StoreArchive, "commit", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings, inbox, allow_shrink=True)
+    [(_, report)] = run(settings, inbox).reports  # as the night does, which allows nothing
+    assert (report.file_verdict, report.rows_withdrawn) == ("corrected", 7)
+
+
 def test_only_the_day_asked_for_is_taken(settings, inbox, sent):
     put(inbox, "S01.csv", text("1换屏"))
     put(inbox, "half.csv", text("2退货")[:-9])
