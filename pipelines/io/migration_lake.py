@@ -29,6 +29,9 @@ _INSTANT = pa.timestamp("us", tz="UTC")
 ROW_GROUP_ROWS = 8_192
 _LOOKED_UP = ("phone_token", "customer_id")
 
+# As `pipelines.migration.chunks.header` writes it.
+_REPEATS = "contains(coalesce(headers, ''), '\"repeats\":true')"
+
 
 class HistoryLake:
     """The tables of one migration's source table.
@@ -129,7 +132,7 @@ class HistoryLake:
         )  # fmt: skip
 
     def newest_of_keys(self, keys: Sequence[str]) -> dict[str, tuple[bytes, int, bool]]:
-        """By key what bronze holds of it last: bytes, revision, and whether the source had deleted it."""
+        """By key what bronze holds of its record last: bytes, revision, and whether the source had deleted it."""
         path = self._table_path(BRONZE)
         if not keys or not (path / "_delta_log").exists():
             return {}
@@ -137,7 +140,7 @@ class HistoryLake:
             connection.register("wanted", pa.table({"key_bytes": pa.array([k.encode() for k in keys], pa.binary())}))
             found = connection.execute(
                 f"SELECT key_bytes, raw_partition, raw_offset, headers, payload_ciphertext FROM ({self._scan(path)}) "  # noqa: S608
-                "SEMI JOIN wanted USING (key_bytes) WHERE raw_topic = ? "
+                f"SEMI JOIN wanted USING (key_bytes) WHERE raw_topic = ? AND NOT {_REPEATS} "
                 "QUALIFY row_number() OVER (PARTITION BY key_bytes ORDER BY raw_partition DESC, raw_offset DESC) = 1",
                 [self._topic],
             ).fetchall()
@@ -145,6 +148,19 @@ class HistoryLake:
             key.decode(): (open_bronze(sealed, self._key, partition, offset), *of_header(headers)[:2])
             for key, partition, offset, headers, sealed in found
         }
+
+    def repeats_of_keys(self, keys: Sequence[str]) -> set[tuple[str, bytes]]:
+        """Key and bytes of the rows that were refused because an earlier one of the files had their key."""
+        path = self._table_path(BRONZE)
+        if not keys or not (path / "_delta_log").exists():
+            return set()
+        with spilling_aside() as connection:
+            connection.register("wanted", pa.table({"key_bytes": pa.array([k.encode() for k in keys], pa.binary())}))
+            found = connection.execute(
+                f"SELECT key_bytes, raw_partition, raw_offset, payload_ciphertext FROM ({self._scan(path)}) "  # noqa: S608
+                f"SEMI JOIN wanted USING (key_bytes) WHERE raw_topic = ? AND {_REPEATS}", [self._topic],
+            ).fetchall()  # fmt: skip
+        return {(key.decode(), open_bronze(sealed, self._key, at, offset)) for key, at, offset, sealed in found}
 
     def keys_gone(self, source_keys: Iterable[list[str]], limit: int) -> Iterator[list[str]]:
         """Keys that bronze holds and the source has no more, in pages. DuckDB compares, and spills."""

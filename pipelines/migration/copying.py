@@ -135,29 +135,35 @@ class Copier:
     def increment(self, source: Source, mark: str) -> None:
         """What changed since the mark, and what is gone."""
         self.make_good(source.columns)
+        repeated, taken = source.repeated_keys(), set()
         for rows in source.changed_since(mark, self.chunk_rows):
             self.counted.read += len(rows)
-            self._take_changes(rows)
+            self._take_changes(rows, repeated, taken)
         if self.table.deleted == "compare":
             self._take_deletions(source)
 
-    def _take_changes(self, rows: pl.DataFrame) -> None:
+    def _take_changes(self, rows: pl.DataFrame, repeated: set[str], taken: set[str]) -> None:
+        """``taken``: those of the ``repeated`` keys of which this reading has met a row; the first is the record."""
         keys = rows[self.table.key].fill_null("").to_list()
         known = self.lake.newest_of_keys(keys)
+        refused = self.lake.repeats_of_keys(sorted(repeated.intersection(keys)))
         payloads = Chunk(rows, keys, self.topic, INCREMENTS, 0, 0).payloads()
         soft = self._softly_deleted(rows) or [False] * len(rows)
-        wanted, revisions, deleted = [], [], []
+        wanted, revisions, deleted, repeats = [], [], [], []
         for row, (key, payload) in enumerate(zip(keys, payloads, strict=True)):
             before, revision, was_deleted = known.get(key, (None, -1, False))
-            gone = soft[row]
-            if before == payload and was_deleted == gone:
+            gone, again = soft[row], key in taken
+            if (key, payload) in refused if again else (before == payload and was_deleted == gone):
                 self.counted.unchanged += 1
-                continue
-            wanted.append(row)
-            revisions.append(revision + 1)
-            deleted.append(gone)
+            else:
+                wanted.append(row)
+                revisions.append(0 if again else revision + 1)
+                deleted.append(gone)
+                repeats.append(again)
+            if key in repeated:
+                taken.add(key)
         self.counted.changed += len(wanted)
-        self._commit_increment(rows[wanted], [keys[row] for row in wanted], revisions, deleted)
+        self._commit_increment(rows[wanted], [keys[row] for row in wanted], revisions, deleted, repeats)
 
     def _softly_deleted(self, rows: pl.DataFrame) -> list[bool]:
         """True for each row that the source has marked as deleted; nothing where it has no such mark."""
@@ -174,12 +180,20 @@ class Copier:
             self.counted.deleted += len(there)
             self._commit_increment(rows, there, [known[key][1] + 1 for key in there], [True] * len(there))
 
-    def _commit_increment(self, rows: pl.DataFrame, keys: list[str], revisions: list[int], deleted: list[bool]) -> None:
+    def _commit_increment(
+        self,
+        rows: pl.DataFrame,
+        keys: list[str],
+        revisions: list[int],
+        deleted: list[bool],
+        repeats: Sequence[bool] = (),
+    ) -> None:
         from pipelines.io.migration_lake import BRONZE
 
         if keys:
             first = self.lake.end(BRONZE, INCREMENTS)
-            self._commit(Chunk(rows, keys, self.topic, INCREMENTS, first, self.clock_us(), revisions, deleted))
+            told = (revisions, deleted, repeats)
+            self._commit(Chunk(rows, keys, self.topic, INCREMENTS, first, self.clock_us(), *told))
 
     def _commit(self, chunk: Chunk) -> None:
         self.lake.append_raw(chunk)

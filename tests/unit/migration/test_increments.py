@@ -113,6 +113,22 @@ def test_a_key_that_files_hold_twice(tmp_path) -> None:
     assert found.differences == []
     assert found.accuracy == (300 - 2 - len(desk.dirt)) / 300
 
+    before = desk.rows("bronze.raw_events").height
+    desk.copier().increment(desk.files(), "")
+    assert desk.rows("bronze.raw_events").height == before, "read again, nothing has changed"
+    # row 4 changes: its repetition in row 5 is still refused, and becomes no revision of it; row 60 repeats row 20 now
+    rows = pl.read_csv(desk.source / FILE, infer_schema=False)
+    ids = rows["id"].scatter([60], [rows["id"][20]])
+    other = "1" if rows["jg"][4] == "2" else "2"
+    rows.with_columns(ids, jg=rows["jg"].scatter([4], [other])).write_csv(desk.source / FILE)
+    desk.copier().increment(desk.files(), "")
+    desk.copier().increment(desk.files(), "")
+    assert clean_rows(desk, rows["id"][4])["source_revision"].to_list() == [0, 1]
+    assert clean_rows(desk, rows["id"][20])["source_revision"].to_list() == [0]
+    twice = desk.rows("quarantine.rejects").filter(pl.col("rule") == "migration.key_twice")
+    assert twice.height == 3
+    assert breaches(balance(desk)) == []
+
 
 # "0" and "0000-00-00" are how MySQL writes "not deleted" into a number and a date; both paths must read them alike
 @pytest.mark.parametrize("alive", ["0", "", "0.0", "False", " n ", "否", "0000-00-00 00:00:00"])
