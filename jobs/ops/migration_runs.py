@@ -132,6 +132,7 @@ def _copy_table(
 ) -> None:
     """Full until it ended once; the mark was noted before its first row, so that no change falls between the two."""
     known = state.tables.setdefault(table.name, {})
+    require_same_reading(table, known)
     marked = table.changed is not None or migration.kind != "mysql"
     if "mark" not in known:
         # Where the copy has begun the state was lost: what changed since is known to nobody, so every row is compared.
@@ -146,6 +147,18 @@ def _copy_table(
         copier.increment(source, known["mark"] or "1970-01-01")
         known["mark"] = newest
     state.save()
+
+
+def require_same_reading(table: SourceTable, known: dict[str, Any]) -> None:
+    """Notes how the table's rows are read, at the first run. Raises SourceRefused where a later one reads otherwise.
+
+    Rows that stand would stay as they were read, and those of a new output be made of all rows: two readings in one.
+    """
+    if known.setdefault("reading", table.reading) != table.reading:
+        raise SourceRefused(
+            f"{table.name}: its declaration reads rows otherwise than when the copy began; nothing was copied. Put it "
+            "back as it was, or copy under another name of the migration (the certificate compares by the declaration)"
+        )
 
 
 def _bring_into_order(settings: Settings, migration: Migration, table: SourceTable, state: State) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,9 @@ RECORD_CHANNELS = {"silver.orders": "orders", "silver.customers": "crm"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
+_NO_READING = frozenset({"path", "overlap_s", "changed", "deleted"})
+
+
 @dataclass(frozen=True)
 class SourceTable:
     """One table (or set of files) of the old system."""
@@ -56,6 +61,12 @@ class SourceTable:
     def key_column(self) -> str:
         """The target column that holds the key."""
         return KEY_COLUMNS[self.targets[0]]
+
+    @property
+    def reading(self) -> str:
+        """A hash of all that decides what becomes of a row; where files lie and how far to look back does not."""
+        told = {name: value for name, value in asdict(self).items() if name not in _NO_READING}
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
     @property
     def record_channel(self) -> str | None:

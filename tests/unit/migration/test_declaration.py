@@ -6,6 +6,8 @@ import copy
 
 import pytest
 
+from jobs.ops.migration_runs import require_same_reading
+from pipelines.io.migration_mysql import SourceRefused
 from pipelines.migration import declaration
 from pipelines.migration.columns import DeclarationError
 from pipelines.simulation import legacy_desk
@@ -35,6 +37,27 @@ def test_the_old_desk_is_read() -> None:
 
 
 COLUMNS = ("tables", "fw_jl", "columns")
+
+
+@pytest.mark.parametrize(
+    ("stated", "goes_on"),
+    [
+        (GOOD, True),
+        (changed("tables", "fw_jl", "overlap_minutes", 1), True),  # how far an increment looks back
+        (changed("accepted", {"value.unknown": "known"}), True),  # what a person accepts of it
+        (changed(*COLUMNS, "sender_role", {"constant": "agent"}), False),  # rows that stand say customer
+        (changed("tables", "fw_jl", "review", True), False),  # an output more: it would get all rows once more
+    ],
+)
+def test_a_copy_that_has_begun_goes_on_by_the_same_declaration_only(stated, goes_on) -> None:
+    known = {}
+    require_same_reading(declaration.parse(GOOD).tables[0], known)
+    (table,) = declaration.parse(stated).tables
+    if goes_on:
+        require_same_reading(table, known)
+    else:
+        with pytest.raises(SourceRefused, match="fw_jl: its declaration reads rows otherwise"):
+            require_same_reading(table, known)
 
 
 @pytest.mark.parametrize(
