@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +18,8 @@ from pipelines.io.duckdb_lake import spilling_aside
 from pipelines.io.migration_mysql import SourceRefused, require_columns
 from pipelines.migration.declaration import SourceTable
 
+_AS_THEY_ARE = ("utf-8", "utf-8-sig", "ascii")
+_CHARS_AT_ONCE = 1 << 20
 _MOST_CELL_CHARS = 16 << 20
 
 
@@ -106,10 +112,10 @@ class FileTable:
 
     def repeated_keys(self) -> set[str]:
         """Keys that stand in more than one row: files have no primary key. Counted by DuckDB, which spills."""
-        with spilling_aside() as connection:
+        with spilling_aside() as connection, reading_sql(self._kind, self._table) as rows:
             key = '"' + self._table.key.replace('"', '""') + '"'
             found = connection.sql(
-                f"SELECT {key}::VARCHAR FROM {reading_sql(self._kind, self._table)} GROUP BY 1 HAVING count(*) > 1"  # noqa: S608
+                f"SELECT {key}::VARCHAR FROM {rows} GROUP BY 1 HAVING count(*) > 1"  # noqa: S608
             ).fetchall()
         return {row[0] for row in found}
 
@@ -123,16 +129,34 @@ def files_of(kind: str, table: SourceTable) -> list[Path]:
     return files
 
 
-def reading_sql(kind: str, table: SourceTable) -> str:
-    """How DuckDB reads the same files: every cell of a CSV as text, Parquet as typed."""
-    listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files_of(kind, table))
-    if kind == "parquet":
-        return f"read_parquet([{listed}])"
-    encoding = "utf-8" if table.encoding in ("utf-8", "utf8", "utf-8-sig") else table.encoding
-    return (
-        f"read_csv([{listed}], header=true, all_varchar=true, delim=',', quote='\"', escape='\"', nullstr='', "
-        f"encoding='{encoding}', strict_mode=true, max_line_size={_MOST_CELL_CHARS})"
-    )
+@contextmanager
+def reading_sql(kind: str, table: SourceTable) -> Iterator[str]:
+    """How DuckDB reads the same files: every cell of a CSV as text, Parquet as typed.
+
+    DuckDB knows no GBK without an extension from the network: such files are read as UTF-8 copies, gone afterwards.
+    Raises SourceRefused where a file is not in its encoding.
+    """
+    files = files_of(kind, table)
+    with tempfile.TemporaryDirectory(prefix="kefulake-") as folder:
+        if kind != "parquet" and codecs.lookup(table.encoding).name not in _AS_THEY_ARE:
+            files = [_as_utf8(file, Path(folder) / f"{nth}.csv", table.encoding) for nth, file in enumerate(files)]
+        listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+        if kind == "parquet":
+            yield f"read_parquet([{listed}])"
+        else:
+            yield (
+                f"read_csv([{listed}], header=true, all_varchar=true, delim=',', quote='\"', escape='\"', nullstr='', "
+                f"strict_mode=true, max_line_size={_MOST_CELL_CHARS})"
+            )
+
+
+def _as_utf8(file: Path, target: Path, encoding: str) -> Path:
+    try:
+        with file.open(encoding=encoding, newline="") as lines, target.open("x", encoding="utf-8", newline="") as copy:
+            shutil.copyfileobj(lines, copy, _CHARS_AT_ONCE)
+    except UnicodeDecodeError as error:
+        raise SourceRefused(f"{file.name}: {error}; is it {encoding}?") from error
+    return target
 
 
 def _text_frame(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> pl.DataFrame:

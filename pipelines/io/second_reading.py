@@ -48,10 +48,11 @@ def expected_rows(kind: str, table: SourceTable, mysql: MySqlTable | None) -> It
     with spilling_aside() as connection:
         if mysql is None:
             text = ", ".join(f"{identifier(c)}::VARCHAR AS {identifier(c)}" for c in _sources(table))
-            read = f"SELECT {text} FROM {reading_sql(kind, table)}"  # noqa: S608
-            query = f"SELECT {wanted} FROM ({read}) WHERE {counted}"  # noqa: S608
-            for batch in connection.sql(query).to_arrow_reader(_ROWS_AT_ONCE):
-                yield pa.Table.from_batches([batch])
+            with reading_sql(kind, table) as rows:
+                read = f"SELECT {text} FROM {rows}"  # noqa: S608
+                query = f"SELECT {wanted} FROM ({read}) WHERE {counted}"  # noqa: S608
+                for batch in connection.sql(query).to_arrow_reader(_ROWS_AT_ONCE):
+                    yield pa.Table.from_batches([batch])
             return
         shape = literal("{" + ", ".join(f'"{c}": "VARCHAR"' for c in _sources(table)) + "}")
         for rows in _json_rows(mysql, table):
@@ -129,13 +130,13 @@ def _file_figures(kind: str, table: SourceTable, keys: Sequence[str] | None) -> 
         value = f"nullif({identifier(measure.source)}::VARCHAR, '')" if measure.source else literal(measure.constant)
         numbers += [f"count({value})", f"sum(round({value}::DECIMAL(26,6) * {measure.multiply or 1} * 1000))::HUGEINT"]
     where = [not_deleted_sql(table)]
-    with spilling_aside() as connection:
+    with spilling_aside() as connection, reading_sql(kind, table) as rows:
         if keys is not None:
             connection.register("asked", pa.table({"k": pa.array(keys, pa.string())}))
             where.append(f"{identifier(table.key)}::VARCHAR IN (SELECT k FROM asked)")  # noqa: S608
         return connection.execute(
             f"SELECT left({identifier(by.at.source)}::VARCHAR, 7), {code}, {', '.join(numbers)} "  # noqa: S608
-            f"FROM {reading_sql(kind, table)} WHERE {' AND '.join(where)} GROUP BY 1, 2"
+            f"FROM {rows} WHERE {' AND '.join(where)} GROUP BY 1, 2"
         ).fetchall()
 
 

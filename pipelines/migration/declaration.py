@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
@@ -147,7 +148,7 @@ def _table(where: str, name: str, spec: Any, zone: str, kind: str) -> SourceTabl
         name, targets, spec["key"], columns, _required(targets, {c.target for c in columns}),
         changed=spec.get("changed"), overlap_s=60 * int(spec.get("overlap_minutes", 10)),
         deleted="soft" if soft else deleted, deleted_column=soft,
-        path=spec.get("path"), encoding=spec.get("encoding", "utf-8"), review=bool(spec.get("review", False)),
+        path=spec.get("path"), encoding=_encoding(where, spec.get("encoding", "utf-8")), review=bool(spec.get("review", False)),
     )  # fmt: skip
     key = table.column(table.key_column)
     if key is None or key.source != table.key or (key.map or key.multiply or key.trim):
@@ -172,3 +173,13 @@ def _required(targets: tuple[str, ...], declared: set[str]) -> tuple[str, ...]:
 def _require_name(where: str, name: Any) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise DeclarationError(f"{where}: {name!r} is no name: small letters, digits and _, beginning with a letter")
+
+
+def _encoding(where: str, name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError as error:
+        raise DeclarationError(
+            f"{where}: no encoding {name!r}; known are utf-8, gbk, gb18030 and Python's others"
+        ) from error
+    return name

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.cleaning.context import CleaningContext
 from pipelines.io import second_reading, stored_history
+from pipelines.io.migration_mysql import SourceRefused
 from pipelines.migration import certifying
 from tests.bench import migration_damage
 from tests.unit.migration.desks import KEY, Desk
@@ -42,6 +43,23 @@ def test_an_honest_copy_is_accurate_but_for_its_rejects(tmp_path, kind) -> None:
     assert all(source == lake for source, lake in found.hashes.values())
     assert found.kpi_unequal == []
     assert found.kpi_groups > 500
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "gb18030", "utf-8-sig"])
+def test_files_of_another_encoding_are_read_by_both_paths(tmp_path, encoding) -> None:
+    desk = Desk(tmp_path, 200, encoding=encoding)
+    file = desk.source / "fw_jl_000.csv"
+    file.write_bytes(file.read_text(encoding="utf-8").encode(encoding))
+    desk.copier().full(desk.files())
+    found = compared(desk)
+    assert (found.differences, found.accuracy) == ([], (200 - len(desk.dirt)) / 200)
+
+
+def test_a_file_that_is_not_in_its_encoding_is_named(tmp_path) -> None:
+    desk = Desk(tmp_path, 50, encoding="gbk")
+    (desk.source / "fw_jl_001.csv").write_bytes((desk.source / "fw_jl_000.csv").read_bytes() + b"\xff\xff,")
+    with pytest.raises(SourceRefused, match="is it gbk"):
+        desk.copier().full(desk.files())
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,7 @@ def test_a_copy_that_has_begun_goes_on_by_the_same_declaration_only(stated, goes
         (changed(*COLUMNS, "channel", {"from": "qd", "constant": "phone"}), "either from"),
         (changed(*COLUMNS, "phone_token", "kh_sj"), "phone_token: tokenise must be phone"),  # it would stay clear
         (changed(*COLUMNS, "outcome", {"from": "jg", "tokenise": "phone"}), "is no column of tokens"),
+        (changed("tables", "fw_jl", "encoding", "gkb"), "fw_jl: no encoding 'gkb'"),
         (changed(*COLUMNS, "text", {"from": "nr`; DROP TABLE x"}), "is no name of a column"),
         (changed(*COLUMNS, "response_time_s", {"from": "dd_fz", "multiply": "sixty"}), "must be a number"),
         (changed(*COLUMNS, "response_time_s", {"from": "dd_fz", "times": 60}), r"unknown key\(s\) \['times'\]"),
