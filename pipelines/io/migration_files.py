@@ -38,8 +38,11 @@ class FileTable:
     def _columns(self, file: Path) -> list[str]:
         if self._kind == "parquet":
             return pq.read_schema(file).names
-        with file.open(encoding=self._encoding, newline="") as lines:
-            return next(csv.reader(lines), [])
+        try:
+            with file.open(encoding=self._encoding, newline="") as lines:
+                return next(csv.reader(lines), [])
+        except UnicodeDecodeError as error:
+            raise SourceRefused(f"{file.name}: {error}; is it {self._encoding}?") from error
 
     @property
     def _encoding(self) -> str:

@@ -148,7 +148,8 @@ def _table(where: str, name: str, spec: Any, zone: str, kind: str) -> SourceTabl
         name, targets, spec["key"], columns, _required(targets, {c.target for c in columns}),
         changed=spec.get("changed"), overlap_s=60 * int(spec.get("overlap_minutes", 10)),
         deleted="soft" if soft else deleted, deleted_column=soft,
-        path=spec.get("path"), encoding=_encoding(where, spec.get("encoding", "utf-8")), review=bool(spec.get("review", False)),
+        path=spec.get("path"), encoding=_encoding(where, spec.get("encoding", "utf-8")),
+        review=bool(spec.get("review", False)),
     )  # fmt: skip
     key = table.column(table.key_column)
     if key is None or key.source != table.key or (key.map or key.multiply or key.trim):
@@ -179,7 +180,5 @@ def _encoding(where: str, name: str) -> str:
     try:
         codecs.lookup(name)
     except LookupError as error:
-        raise DeclarationError(
-            f"{where}: no encoding {name!r}; known are utf-8, gbk, gb18030 and Python's others"
-        ) from error
+        raise DeclarationError(f"{where}: no encoding {name!r}; utf-8, gbk or gb18030 will be meant") from error
     return name
