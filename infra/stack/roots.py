@@ -15,8 +15,8 @@ from infra.stack.settings import PORT_BASE_FILE, REGION_FILE, Ports, Settings
 from pipelines.collectors import regions
 from pipelines.io import cluster_region
 
-# Whose servers and whose key: in the environment of a region these are its own; those of another stand beside them with
-# its name at their end (KEFULAKE_KAFKA_SG).
+# Whose servers, key and backup: in the environment of a region these are its own; those of another stand beside them
+# with its name at their end (KEFULAKE_KAFKA_SG).
 OWN_VARIABLES = (
     "KEFULAKE_KAFKA",
     "KEFULAKE_DATABASE_URL",
@@ -24,6 +24,8 @@ OWN_VARIABLES = (
     "KEFULAKE_AUDIT_URL",
     "KEFULAKE_LOOKUP_DATABASE_URL",
     "KEFULAKE_MASTER_KEY",
+    "KEFULAKE_BACKUP",
+    "KEFULAKE_BACKUP_KEYS",
 )
 PORTS_APART = 20
 # Where the home region is, for who has entered another: its first port and its folder.

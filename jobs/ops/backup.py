@@ -121,14 +121,17 @@ def status() -> None:
     settings, console = Settings.load(), Console(highlight=False)
     folder, wrong = places.backup_folder(settings), []
     state = manifest.read(folder)
-    age_s = time.time() - state.facts["began_at"]
+    age_s = time.time() - state.facts.get("covers_until", 0.0)
     table = Table("what", "value", title=str(folder))
     table.add_row("newest round", f"{state.rounds}, {datetime.fromtimestamp(state.at, UTC):%Y-%m-%d %H:%M:%S} UTC")
-    table.add_row("holds all acknowledged before", f"{age_s:,.0f} s ago")
+    covers = f"{age_s:,.0f} s ago" if state.facts.get("covers_until") else "nothing yet: the first rounds are under way"
+    table.add_row("holds all acknowledged before", covers)
     table.add_row("files, bytes", f"{len(state.files):,}, {sum(f['bytes'] for f in state.files.values()):,}")
     table.add_row("tables", f"{len(state.tables)}")
     if age_s > contracts.policy("backup")["late_after_s"]:
-        wrong.append(f"the last round began {age_s:,.0f} s ago: does the part backup-shipper run? kefulake status")
+        wrong.append(
+            f"what was acknowledged since {covers} is not in it: does backup-shipper run, is it behind? kefulake status"
+        )
     try:
         backup_keys.recovery_of(settings)
     except backup_keys.RecoveryKeyError as error:

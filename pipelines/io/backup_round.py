@@ -141,7 +141,9 @@ class Shipper:
         except (KafkaException, LogRefused, TopicChanged) as error:
             self._tail.forget()
             troubles.append(f"raw topics: {error}")
-        facts = {"began_at": began_at, "behind": behind, "newest_ms": tail.newest_ms, "home": self._home}
+        # Everything acknowledged before that is in the backup; a round that did not come to the log's end adds nothing.
+        covers_until = writer.state.facts.get("covers_until", 0.0) if behind else began_at
+        facts = {"began_at": began_at, "covers_until": covers_until, "newest_ms": tail.newest_ms, "home": self._home}
         state = writer.seal(at=time.time(), tables=shipped.tables, ends=tail.ends, facts=facts)
         took = time.monotonic() - began
         return Told(state.rounds, began_at, took, shipped.files, shipped.bytes, tail.records, behind, troubles, warned)

@@ -151,15 +151,12 @@ def to_earlier(folder: Path, sealed: Path, target: Path, at: float, sent: Sent, 
         kefulake("restore", "--to", moment, "--from", str(folder), "--keys", str(sealed), "--parts", ",".join(parts),
                  timeout_s=RTO_BAR_S)  # fmt: skip
         kefulake("balance", "--final")
-        there = {where: time_ for where, time_ in sent.at.items() if where[2] < state.ends[f"{where[0]}/{where[1]}"]}
-        late = [
-            where for where, known_at in sent.at.items() if where not in there and known_at < state.facts["began_at"]
-        ]
+        there = {where: known_at for where, known_at in sent.at.items() if where[2] < state.ends[_place(where)]}
+        covered = state.facts["covers_until"]
+        late = [where for where, known_at in sent.at.items() if where not in there and known_at < covered]
         found = verdict(restored, Sent(there, sent.output_of), {})
         gone = restore_witness.missing(restored, witness)
-        console.print(
-            f"  to {moment}: round {state.rounds}, {len(there):,} messages, {found}, {len(late)} late, {gone}"
-        )
+        console.print(f"  to {moment}: {len(there):,} messages, {found}, {len(late)} not in the round, {gone}")
         return {"earlier_messages": len(there), "earlier_wrong": sum(found.values()) + len(late) + len(gone)}
     finally:
         lifecycle.down(restored, _quiet)
