@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from deltalake import DeltaTable
 
 from infra.stack import lifecycle, ports
 from infra.stack.settings import PROJECT_ROOT, Ports, Settings
-from jobs.ops.restoring import Restored, restore
+from jobs.ops.restoring import Restored, RestoreRefused, restore
 from pipelines import contracts
 from pipelines.backup import cut, places
 from pipelines.io import lake_tables
@@ -46,10 +47,27 @@ def run_drill(
     settings: Settings, ask: Callable[[], str], *, tell: Callable[[str], None], keep: bool
 ) -> list[Proof]:  # fmt: skip
     """Restore into ``<home>-drill``, prove, and remove it. Raises as `jobs.ops.restoring.restore`."""
+    with _alone(settings):
+        return _drill(settings, ask, tell=tell, keep=keep)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """One drill of a home at a time: the next one clears away what it finds."""
+    settings.run.mkdir(parents=True, exist_ok=True)
+    with (settings.run / "drill.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RestoreRefused(f"another drill of {settings.home} is under way; let it end") from None
+        yield
+
+
+def _drill(settings: Settings, ask: Callable[[], str], *, tell: Callable[[str], None], keep: bool) -> list[Proof]:
     target = Settings(
         settings.home.with_name(f"{settings.home.name}-drill"), Ports(ports.free_base(26_000)), settings.region
     )
-    shutil.rmtree(target.home, ignore_errors=True)
+    _clear(target)
     folder, sealed = places.backup_folder(settings), places.keys_folder(settings)
     try:
         with _entered(target):
@@ -60,12 +78,18 @@ def run_drill(
         with _entered(target):
             lifecycle.down(target, lambda *_: None)
         if not keep:
-            shutil.rmtree(target.home, ignore_errors=True)
+            _clear(target)
     return proofs
 
 
+def _clear(target: Settings) -> None:
+    """The drill's home, and the keys its own backup would have gone on with; by name, whatever the environment says."""
+    for name in (target.home.name, f"{target.home.name}-backup-keys"):
+        shutil.rmtree(target.home.with_name(name), ignore_errors=True)
+
+
 @contextmanager
-def _entered(target: Settings):
+def _entered(target: Settings) -> Iterator[None]:
     """Commands and services started meanwhile work in the drill's home."""
     before = dict(os.environ)
     os.environ |= {"KEFULAKE_HOME": str(target.home), "KEFULAKE_PORT_BASE": str(target.ports.base)}
