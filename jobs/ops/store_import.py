@@ -25,7 +25,7 @@ from pipelines.stores.arrivals import Arrival, Look, looked_at, require_settled,
 from pipelines.stores.report import FileReport, delivery_id, instant, shown_name
 from pipelines.stores.verdicts import FileIncomplete, FileRefused
 
-REFUSED_EXIT = 3
+REFUSED_EXIT, MISSING_EXIT = 3, 4
 
 
 def command(
@@ -35,6 +35,9 @@ def command(
     inbox: Annotated[Path | None, typer.Option(help="Folder of the files (default: <home>/inbox/stores).")] = None,
     allow_shrink: Annotated[
         bool, typer.Option("--allow-shrink", help="A correction may take most records back.")
+    ] = False,
+    expect_all: Annotated[
+        bool, typer.Option("--expect-all", help="With --date: exit code 4 when a store has not delivered the day.")
     ] = False,
     release: Annotated[
         list[str] | None, typer.Option(help="SHA-256 of a refused file: back into the inbox, after its cause is gone.")
@@ -47,6 +50,8 @@ def command(
     archive. Exit code 3 when a file was refused, 1 when not everything could be sent.
     """
     settings, console, now_ns = Settings.load(), Console(), time.time_ns()
+    if expect_all and date is None:
+        raise typer.BadParameter("which day? Give --date as well", param_hint="--expect-all")
     folder = inbox or settings.home / "inbox" / "stores"
     if inbox is None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,6 +71,8 @@ def command(
     show(done, console, only_day)
     if done.refused or done.stays:
         raise typer.Exit(REFUSED_EXIT)
+    if expect_all and done.missing:
+        raise typer.Exit(MISSING_EXIT)
 
 
 def run(
@@ -181,7 +188,8 @@ def _past_day(deliveries: Deliveries, roots: Roots, policy: dict, done: Run, day
     for store, spec in policy["stores"].items():
         root = roots.of(spec["account"])
         if store not in root.archive.days(day):
-            done.missing.append(store)
+            if spec.get("delivers") != "sometimes":
+                done.missing.append(store)
             continue
         found = resend(deliveries, root, store, day, now_us)
         if found.report is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from collections import Counter
@@ -367,4 +368,16 @@ def test_the_command_says_what_it_did_and_by_its_exit_code_whether_all_went_well
     refused = kefulake()
     assert (refused.exit_code, "store.undeclared: store S99 is not declared" in refused.stdout) == (3, True)
     assert kefulake("--date", "2026-01-09").exit_code == 0
+    missing = kefulake("--date", "2026-01-09", "--expect-all")
+    assert (missing.exit_code, "ever came from S02, S03, S04, S05, S06" in missing.stdout) == (4, True)
+    assert kefulake("--expect-all").exit_code == 2
     assert kefulake("--inbox", "/nowhere").exit_code == 2
+
+
+def test_a_store_that_delivers_sometimes_is_not_missed(settings, inbox, sent, monkeypatch):
+    policy = copy.deepcopy(contracts.policy("store_import"))
+    policy["stores"]["S05"]["delivers"] = "sometimes"
+    told = contracts.policy
+    monkeypatch.setattr(contracts, "policy", lambda name: policy if name == "store_import" else told(name))
+    put(inbox, "S01.csv", text("1换屏"))
+    assert run(settings, inbox, only_day=DAY).missing == ["S02", "S03", "S04", "S06"]
