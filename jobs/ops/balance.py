@@ -95,7 +95,10 @@ def told_of_removal(removed: Mapping[str, Mapping[date, int]]) -> str:
     >>> print(told_of_removal({"bronze.raw_events": {date(2026, 1, 5): 2, date(2026, 1, 6): 1}}))
     Removed by retention since, and counted before: bronze.raw_events 3 rows, 2 days up to 2026-01-06
     """
-    each = [f"{name} {sum(days.values()):,} rows, {len(days)} days up to {max(days)}" for name, days in removed.items()]
+    each = [
+        f"{name} {sum(days.values()):,} rows, {len(days)} days up to {max(days)}"
+        for name, days in sorted(removed.items())
+    ]
     return "Removed by retention since, and counted before: " + "; ".join(each)
 
 

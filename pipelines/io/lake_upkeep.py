@@ -78,6 +78,8 @@ def keep_lake(
     there, declared = lake_tables.present(settings.lake), contracts.tables()
     chosen = [n for n in there if n in declared] if tables is None else list(tables)
     limits = retention.limits()
+    if "retention" in steps:  # what a run removed that was killed before it could say so
+        retention.record(settings, [n for n in chosen if n in limits], now)
     frozen = balance_table.removed_days(settings)
     for name in chosen:
         tell(name)
@@ -90,8 +92,6 @@ def keep_lake(
             log.debug("%s: upkeep failed", name, exc_info=True)
         kept.seconds = time.monotonic() - began
         yield kept
-    if "retention" in steps:
-        retention.record(settings, [n for n in chosen if n in limits], now)
 
 
 def state_of(path: Path, table: DeltaTable) -> State:
@@ -138,6 +138,8 @@ def _keep(
         kept.rows_removed, kept.held = retention.remove_expired(
             path, keep_days, today=today, now=now, settled=settled
         )  # fmt: skip
+        if kept.rows_removed:  # at once: the balance takes days for lost that are removed and not recorded
+            retention.record(settings, [kept.table], now)
     while "compact" in steps and (merged := delta_upkeep.compact(path, keep)):
         kept.files_merged += merged
     if "checkpoint" in steps:

@@ -34,7 +34,7 @@ def redact(text: pl.Series, tokeniser: Tokeniser, *, kinds: frozenset[str] = fro
 
 
 def redact_json(text: pl.Series, tokeniser: Tokeniser, *, kinds: frozenset[str] = frozenset(LABELS)) -> pl.Series:
-    """The same for JSON text (attributes): strings and whole numbers inside are looked at, and it stays JSON.
+    """The same for JSON text (attributes): strings and numbers inside are looked at, and it stays JSON.
 
     >>> from pipelines.privacy.keys import MasterKey
     >>> redact_json(pl.Series(['{"callback":13812345670,"at":1760000000000}']), Tokeniser(MasterKey({1: bytes(32)})))[0]
@@ -60,7 +60,7 @@ def _redact_tree(node: object, tokeniser: Tokeniser, kinds: frozenset[str]) -> o
         return {redact_one(key, tokeniser, kinds): _redact_tree(value, tokeniser, kinds) for key, value in node.items()}
     if isinstance(node, list):
         return [_redact_tree(value, tokeniser, kinds) for value in node]
-    if isinstance(node, int) and not isinstance(node, bool):
+    if isinstance(node, int | float) and not isinstance(node, bool):  # a spreadsheet writes a phone as 13812345670.0
         redacted = redact_one(digits := str(node), tokeniser, kinds)
         return node if redacted is digits else redacted
     return node

@@ -158,6 +158,22 @@ def test_broken_json_is_redacted_as_text():
     assert "13812345670" not in redact_json(pl.Series(['{"a":"13812345670"']), TOKENISER)[0]
 
 
+@pytest.mark.parametrize(
+    ("number", "kept"),
+    [
+        ("13812345670", False),
+        ("13812345670.0", False),  # as a spreadsheet writes a phone
+        ("1.381234567e+10", False),  # the same number
+        ("1760000000.5", False),  # read flat, as the gate before gold reads it, eleven digits
+        ("1760000000.25", True),  # an instant
+        ("12.5", True),
+    ],
+)
+def test_numbers_are_looked_at_however_they_are_written(number, kept):
+    after = json.loads(redact_json(pl.Series([f'{{"a":{number},"b":"13812345670"}}']), TOKENISER)[0])
+    assert isinstance(after["a"], float | int) == kept
+
+
 def test_luhn_by_hand():
     # 7992739871 + check digit 3: doubled from the right 1+4+8+9+3+4+7+9+9+9 … the textbook example of ISO 7812.
     assert [luhn(f"7992739871{digit}") for digit in range(10)] == [digit == 3 for digit in range(10)]
