@@ -32,6 +32,7 @@ from pipelines.connectors.resources import Connectors, DeletedList, Resource
 from pipelines.connectors.sync import Figures, Sync
 from pipelines.io.connector_log import ConnectorLog, Sent
 from pipelines.io.paced_producer import NoBroker
+from pipelines.lineage.hooks import told_as_run
 from pipelines.privacy.bronze_cipher import open_bronze
 from pipelines.privacy.keys import MasterKey
 
@@ -43,6 +44,7 @@ class AlreadyRunning(RuntimeError):
     """Another api-sync is at work in this home."""
 
 
+@told_as_run("api_sync")
 def command(
     resource: Annotated[list[str] | None, typer.Option(help="Only this resource; may be repeated.")] = None,
     since: Annotated[str | None, typer.Option(help="Read again what changed since then, e.g. 2026-11-01.")] = None,

@@ -31,6 +31,7 @@ from pipelines.backup.places import backup_folder
 from pipelines.io import gold_lock, vault_table, vault_topic
 from pipelines.io.erasure_errands import COMMANDS, Command
 from pipelines.io.lake_tables import arrow_files
+from pipelines.lineage.hooks import told_as_run
 from pipelines.privacy.erasure import (
     Line,
     Person,
@@ -51,6 +52,7 @@ VAULT, LINKS = "identity.vault", "silver.identity_links"
 Tell = Callable[[str], None]
 
 
+@told_as_run("erase")
 def command(
     customer: Annotated[str | None, typer.Argument(help="Coded customer ID whose links name the tokens.")] = None,
     tokens: Annotated[Path | None, typer.Option(exists=True, help="File with one token a line, instead.")] = None,

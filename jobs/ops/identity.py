@@ -24,6 +24,7 @@ from pipelines.io import identity_reads as reads
 from pipelines.io.identity_store import Author, IdentityStore, Outcome
 from pipelines.io.mariadb import connect
 from pipelines.io.publisher import publish
+from pipelines.lineage.hooks import told_as_run
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.tokens import Tokeniser
 from pipelines.privacy.vault import VaultWriter
@@ -40,6 +41,7 @@ app.command(name="resolve")(identity_resolve.command)
 
 
 @app.command()
+@told_as_run("identity")
 def load(
     crm_file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CRM export, CSV.")],
     dry_run: DryRun = False,
@@ -78,6 +80,7 @@ def explain(
 
 
 @app.command()
+@told_as_run("identity")
 def merge(customer: str, other: str, reason: Reason, actor: Actor, dry_run: DryRun = False) -> None:
     """Make one customer of two. The older ID stays; `split` gives the other one back."""
     store, settings = open_store()
@@ -87,6 +90,7 @@ def merge(customer: str, other: str, reason: Reason, actor: Actor, dry_run: DryR
 
 
 @app.command()
+@told_as_run("identity")
 def split(
     customer: str,
     reason: Reason,
@@ -102,6 +106,7 @@ def split(
 
 
 @app.command()
+@told_as_run("identity")
 def review(
     accept: Annotated[bool, typer.Option("--accept", help="One person: merge the pair.")] = False,
     reject: Annotated[bool, typer.Option("--reject", help="Two persons: keep the pair apart.")] = False,

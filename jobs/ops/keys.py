@@ -15,6 +15,7 @@ from infra.stack.settings import Settings
 from jobs.ops.auditing import audit_log, write_down
 from pipelines.io import vault_topic
 from pipelines.io.key_versions import SEALED, versions_in
+from pipelines.lineage.hooks import told_as_run
 from pipelines.privacy.keys import ENVIRONMENT_VARIABLE, MasterKey, MasterKeyError, add_version, drop_version
 
 REPORT = "build/reports/keys.json"
@@ -30,6 +31,7 @@ def _keys() -> None:
 
 
 @app.command()
+@told_as_run("keys")
 def rotate(
     reason: Annotated[str, typer.Option(help="Why; it is written into the audit log.")] = "scheduled",
     role: Annotated[str, typer.Option(envvar="KEFULAKE_ROLE", help="Role you act in.")] = "privacy_officer",

@@ -13,6 +13,7 @@ from rich.table import Table
 from infra.stack.settings import Settings
 from jobs.ops import migration_runs as runs
 from jobs.ops.migration_state import State, locked
+from pipelines.lineage.hooks import told_as_run
 from pipelines.migration import declaration
 
 app = typer.Typer(no_args_is_help=True, help="History of another system: full, increments, cut-over, certificate.")
@@ -38,6 +39,7 @@ def check(file: File) -> None:
 
 
 @app.command()
+@told_as_run("migrate")
 def run(
     file: File,
     chunk_rows: Annotated[int | None, typer.Option(min=100, help="Rows a commit (policy migration).")] = None,
@@ -77,6 +79,7 @@ def certify(file: File, role: Role = "data_engineer", reason: Annotated[str, typ
 
 
 @app.command("cut-over")
+@told_as_run("migrate")
 def cut_over(
     file: File,
     source_is_read_only: Annotated[

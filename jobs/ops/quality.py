@@ -15,6 +15,7 @@ from rich.table import Table
 from infra.stack.settings import Settings
 from jobs.ops.auditing import login, write_down
 from pipelines import contracts
+from pipelines.lineage.hooks import told_as_run
 from pipelines.privacy.roles import NotAllowed, check_accept
 from pipelines.quality.checks import STOP, lake_tables
 
@@ -29,6 +30,7 @@ def _quality() -> None:
 
 
 @app.command()
+@told_as_run("quality")
 def check(
     what: Annotated[str, typer.Argument(help="silver, gold, lake (all), or one table such as silver.orders.")],
     day: Annotated[
@@ -106,6 +108,7 @@ def print_reports(console: Console, reports: Sequence) -> None:
 
 
 @app.command()
+@told_as_run("quality")
 def accept(
     run: Annotated[str, typer.Argument(help="run_id of the check, as the message of the refused build names it.")],
     name: Annotated[str, typer.Argument(metavar="CHECK", help="Name of the check that failed.")],

@@ -20,6 +20,7 @@ from pipelines.io import replays
 from pipelines.io.lake_tables import arrow_files
 from pipelines.io.publisher import publish
 from pipelines.io.replays import Replayed
+from pipelines.lineage.hooks import told_as_run
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.masking import mask_text
 from pipelines.privacy.payloads import PayloadError, coordinates, open_payload
@@ -96,6 +97,7 @@ def allow_unmasked(settings: Settings, rule: str | None, limit: int, *, role: st
 
 
 @app.command()
+@told_as_run("rejects")
 def replay(
     rule: Annotated[str, typer.Option(help="Rule whose rejects go back into their channels.")],
     limit: Annotated[int, typer.Option(min=1, help="At most so many, oldest first.")] = 1000,

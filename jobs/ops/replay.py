@@ -28,11 +28,13 @@ from pipelines.io import replays
 from pipelines.io.paced_producer import NoBroker, Record, SendResult, send
 from pipelines.io.payload_files import Payload, PayloadFileError, payloads
 from pipelines.io.replays import Replayed
+from pipelines.lineage.hooks import told_as_run
 
 console = Console()
 _SPEED = re.compile(r"(max)|(\d+(?:\.\d+)?)x|(\d+(?:\.\d+)?)/s")
 
 
+@told_as_run("replay")
 def command(
     file: Annotated[Path, typer.Argument(exists=True, help="File (.ndjson .csv .eml …, also .gz) or folder.")],
     channel: Annotated[str, typer.Option(help="Channel to play it into, e.g. web_chat.")],

@@ -21,6 +21,7 @@ from jobs.ops.store_runs import Run, show
 from pipelines import contracts
 from pipelines.io import store_files_table
 from pipelines.io.paced_producer import NoBroker
+from pipelines.lineage.hooks import told_as_run
 from pipelines.stores.arrivals import Arrival, Look, looked_at, require_settled, waited_too_long
 from pipelines.stores.report import FileReport, delivery_id, instant, shown_name
 from pipelines.stores.verdicts import FileIncomplete, FileRefused
@@ -28,6 +29,7 @@ from pipelines.stores.verdicts import FileIncomplete, FileRefused
 REFUSED_EXIT, MISSING_EXIT = 3, 4
 
 
+@told_as_run("store_import")
 def command(
     date: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only this day; also out of the archive.")

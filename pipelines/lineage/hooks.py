@@ -41,6 +41,31 @@ def told_as_build(publish: Callable[..., Built]) -> Callable[..., Built]:
     return told
 
 
+def told_as_run(job: str) -> Callable[[Callable[..., Built]], Callable[..., Built]]:
+    """Wraps a command: a run of this job, with what the contracts say that it reads and writes.
+
+    A command that ends by an exception, or by another exit code than 0, is a run that failed.
+    """
+
+    def wrap(command: Callable[..., Built]) -> Callable[..., Built]:
+        @wraps(command)
+        def told(*args: Any, **options: Any) -> Built:
+            run = _declared_run(Settings.load(), job)
+            run.tell("START")
+            try:
+                done = command(*args, **options)
+            except BaseException as error:
+                well = getattr(error, "exit_code", 1) == 0  # how a command says that it has ended
+                run.tell("COMPLETE" if well else "FAIL", None if well else error)
+                raise
+            run.tell("COMPLETE")
+            return done
+
+        return told
+
+    return wrap
+
+
 def flink_started(settings: Settings, job: str, job_id: str) -> None:
     """A Flink job came to run: START, with the topics that its contract says. The run has Flink's own ID."""
     _flink_run(settings, job, job_id).tell("START")
@@ -101,9 +126,15 @@ def _table_run(settings: Settings, job: str, table: str) -> LineageRun:
 
 
 def _flink_run(settings: Settings, job: str, job_id: str) -> LineageRun:
-    from pipelines.lineage.runs import STREAMING, new_run
+    from pipelines.lineage.runs import STREAMING
 
-    run = new_run(job, settings=settings, run_id=str(UUID(job_id)), processing=STREAMING)
+    return _declared_run(settings, job, run_id=str(UUID(job_id)), processing=STREAMING)
+
+
+def _declared_run(settings: Settings, job: str, **more: Any) -> LineageRun:
+    from pipelines.lineage.runs import new_run
+
+    run = new_run(job, settings=settings, **more)
     reads, writes = of_job(run.made, job)
     for name in reads:
         run.reads(name)

@@ -8,76 +8,17 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from itertools import pairwise
-from pathlib import Path
-from uuid import UUID
 
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
 from openlineage.client.serde import Serde
-from referencing import Registry, Resource
 
 from infra.stack import ports
-from infra.stack.settings import Ports, Settings
 from pipelines import contracts
-from pipelines.lineage import hooks, receivers
+from pipelines.lineage import receivers
 from pipelines.lineage.runs import lineage_run, new_run
+from tests.unit.lineage.conftest import AIRFLOW, told
 
-SPEC = Path(__file__).parent / "openlineage_spec"
 AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
-AIRFLOW = {
-    "AIRFLOW_CTX_DAG_ID": "customer_360", "AIRFLOW_CTX_TASK_ID": "build", "AIRFLOW_CTX_TRY_NUMBER": "1",
-    "AIRFLOW_CTX_DAG_RUN_ID": "scheduled__2026-01-05",
-}  # fmt: skip
-
-
-@pytest.fixture
-def settings(tmp_path, monkeypatch) -> Settings:
-    for name in (receivers.URL, receivers.DISABLED, receivers.API_KEY, *AIRFLOW):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(receivers, "_away_until", {})
-    return Settings(tmp_path, Ports(20_000))
-
-
-def told(settings: Settings) -> list[dict]:
-    file = receivers.events_file(settings)
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
-
-
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    files = [json.loads(f.read_text(encoding="utf-8")) for f in SPEC.rglob("*.json")]
-    return Registry().with_resources([(f["$id"], Resource.from_contents(f)) for f in files])
-
-
-FORMATS = FormatChecker()
-
-
-@FORMATS.checks("date-time", raises=ValueError)
-def _is_instant(value: object) -> bool:
-    """jsonschema looks at instants only with a library more."""
-    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
-
-
-@pytest.fixture(scope="module")
-def broken(registry):
-    """What the official schema, and that of each facet, has against an event."""
-
-    def all_errors(event: dict) -> list[str]:
-        def against(value: dict, reference: str) -> list[str]:
-            schema = Draft202012Validator({"$ref": reference}, registry=registry, format_checker=FORMATS)
-            return [f"{reference}: {e.json_path}: {e.message}" for e in schema.iter_errors(value)]
-
-        found = against(event, "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent")
-        datasets = [*event.get("inputs", ()), *event.get("outputs", ())]
-        holders = [event.get("run", {}), event.get("job", {}), *datasets]
-        facets = [holder.get("facets", {}) for holder in holders] + [d.get("outputFacets", {}) for d in datasets]
-        for some in facets:
-            for facet in some.values():
-                found += against(facet, facet["_schemaURL"])
-        return found
-
-    return all_errors
 
 
 def as_dict(run, state: str, environment=None, error=None) -> dict:
@@ -244,54 +185,3 @@ def test_many_tell_at_once_and_no_line_is_torn_or_lost(tmp_path):
         list(pool.map(lambda n: receivers.append(file, f"{n:04}" * 20, policy), range(400)))
     lines = [line for p in tmp_path.glob("events*.ndjson") for line in p.read_text().splitlines()]
     assert sorted(lines) == [f"{n:04}" * 20 for n in range(400)]
-
-
-def test_a_service_tells_at_its_start_now_and_then_and_at_its_end(settings, broken):
-    now = [0.0]
-    runs = hooks.ServiceRuns(settings, "tiering", ["silver.feedback", "bronze.raw_events"], clock=lambda: now[0])
-    for now[0] in (0.0, 1.0, 3599.0, 3600.0, 3601.0):
-        runs.tell_when_due()
-    runs.end(well=True)
-    events = told(settings)
-    assert [(e["job"]["name"], e["eventType"]) for e in events] == [
-        (f"tiering/{table}", state)
-        for state in ("START", "RUNNING", "COMPLETE")
-        for table in ("silver.feedback", "bronze.raw_events")
-    ]
-    assert [broken(e) for e in events] == [[]] * 6
-    assert [d["name"] for d in events[0]["inputs"]] == ["feedback.clean"]
-    text = events[0]["outputs"][0]["facets"]["columnLineage"]["fields"]["text"]["inputFields"]
-    assert [(f["name"], f["field"]) for f in text] == [("feedback.clean", "text")]
-
-
-def test_the_flink_job_is_a_run_with_flinks_own_id(settings, broken):
-    job_id = "a" * 32
-    hooks.flink_started(settings, "clean_interactions", job_id)
-    hooks.flink_stopped(settings, "clean_interactions", job_id)
-    start, end = told(settings)
-    assert (start["run"]["runId"], end["run"]["runId"]) == (str(UUID(job_id)),) * 2
-    assert (start["eventType"], end["eventType"]) == ("START", "COMPLETE")
-    assert broken(start) == []
-    assert start["job"]["facets"]["jobType"]["integration"] == "FLINK"
-    raw = {name for name, topic in contracts.topics().items() if topic.format == "raw"}
-    assert {d["name"] for d in start["inputs"]} == raw | {"identity.map", "policy.baselines", "restore.seen"}
-    assert {d["namespace"] for d in start["inputs"]} == {"kafka://127.0.0.1:20000"}
-    assert "interactions.clean" in {d["name"] for d in start["outputs"]}
-
-
-def test_flink_kafka_delta_gold_is_one_chain(settings):
-    """Each job's output is the next one's input, by namespace and name: what a receiver joins them by."""
-    hooks.flink_started(settings, "clean_interactions", "b" * 32)
-    hooks.ServiceRuns(settings, "tiering", ["silver.interactions"]).tell_when_due()
-    with lineage_run("customer_360", ["silver.interactions"], ["gold.customer_360"], settings=settings):
-        pass
-    with lineage_run("serving", ["gold.customer_360"], ["serving.customer_360"], settings=settings):
-        pass
-    at = {e["job"]["name"]: e for e in told(settings) if e["eventType"] == "START"}
-    chain = [at[name] for name in ("clean_interactions", "tiering/silver.interactions", "customer_360", "serving")]
-    places = [
-        ({(d["namespace"], d["name"]) for d in e["inputs"]}, {(d["namespace"], d["name"]) for d in e["outputs"]})
-        for e in chain
-    ]
-    for (_, written), (read, _) in pairwise(places):
-        assert written & read
