@@ -87,8 +87,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def enter(home: Path) -> Settings:
     """A home of its own, and every command from here on works in it."""
-    settings = Settings.load(home, ports.free_base(24_000))
-    os.environ |= {"KEFULAKE_HOME": str(home), "KEFULAKE_PORT_BASE": str(settings.ports.base)}
+    return go_on_in(Settings.load(home, ports.free_base(24_000)))
+
+
+def go_on_in(settings: Settings) -> Settings:
+    """Commands from here on work in a home that was entered before."""
+    os.environ |= {"KEFULAKE_HOME": str(settings.home), "KEFULAKE_PORT_BASE": str(settings.ports.base)}
     return settings
 
 
@@ -119,7 +123,7 @@ def one(settings: Settings, target: Path, sent: Sent, number: int, args: argpars
     earlier = {"earlier_wrong": 0}
     if number == args.drills:
         earlier = to_earlier(folder, sealed, target.with_name("earlier"), killed_at - args.load_s / 3, sent, witness)
-        enter(target)
+        go_on_in(restored)
     unnoticed = backup_damage.unnoticed(folder, sealed, target.with_name("damaged"), number)
     shutil.rmtree(folder)
     back = coordinates(restored, [BRONZE])
