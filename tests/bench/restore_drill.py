@@ -79,7 +79,9 @@ def main(argv: list[str] | None = None) -> int:
             settings, drill = one(settings, root / str(number) / "home", sent, number, args)
             drills.append(drill)
     finally:
-        lifecycle.down(settings, _quiet)
+        os.environ.pop("KEFULAKE_PORT_BASE", None)  # each home remembers its own
+        for home in sorted(root.glob("*/home")):  # the last, or whatever a drill that failed left running
+            lifecycle.down(Settings.load(home), _quiet)
         os.environ.clear()
         os.environ |= before
     return told(drills, args.report, root, keep=args.keep)
