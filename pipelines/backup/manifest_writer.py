@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from infra.stack.files import write_json
-from pipelines.backup.manifest import FORGOT, GONE, HEAD, ROUND, State, file_of, generations, linked, read
+from pipelines.backup.manifest import (
+    FORGOT,
+    GONE,
+    HEAD,
+    ROUND,
+    ManifestDamaged,
+    State,
+    file_of,
+    generations,
+    linked,
+    read,
+)
 
 
 class Writer:
@@ -37,6 +48,9 @@ class Writer:
             state = read(folder) if generations(folder) else None
         except FileNotFoundError:  # its first writer was killed in the first round
             state = None
+        except ManifestDamaged as damaged:
+            hint = "kefulake backup full begins a new one at the last round before the damage"
+            raise ManifestDamaged(f"{damaged}; {hint}", damaged.before) from damaged
         if state is not None:
             with file_of(folder, state.generation).open("rb+") as file:
                 for _ in range(state.lines):

@@ -110,7 +110,7 @@ def test_a_damaged_manifest_is_begun_anew_by_a_full_backup_and_the_next_round_go
     lines = path.read_bytes().splitlines(keepends=True)
     lines[-2] = lines[-2].replace(b'"bytes"', b'"bites"')  # of the second round
     path.write_bytes(b"".join(lines))
-    with pytest.raises(manifest.ManifestDamaged):
+    with pytest.raises(manifest.ManifestDamaged, match="kefulake backup full"):
         ship(home, folder)
     found = backup_full.full(home, folder)
     assert f"line {len(lines) - 1}" in found.manifest_damage
