@@ -20,6 +20,7 @@ from jobs.ops.backup_drill import run_drill
 from jobs.ops.restore import passphrase
 from pipelines import contracts
 from pipelines.backup import manifest, places
+from pipelines.backup.soundness import newest_sound
 from pipelines.io import backup_full, backup_keys
 from pipelines.io.backup_round import home_id, require_ours
 
@@ -150,4 +151,4 @@ def status() -> None:
 
 def _require_ours(settings: Settings) -> None:
     folder = places.backup_folder(settings)
-    require_ours(folder, manifest.read(folder).facts, home_id(settings))
+    require_ours(folder, newest_sound(folder).facts, home_id(settings))

@@ -158,6 +158,8 @@ def erase(settings: Settings, who: Person, *, subject: str, role: str, reason: s
     lines += [lake_line(name, count, after[name], told.get(name, {})) for name, count in lake.items()]
     lines.append(Line(f"lake: {', '.join(stores.QUOTING)}", phrases, 0, "phrases that quote them"))
     lines.append(Line("archive: files of stores", len(archived), len(archive.files_of(settings, who)), "whole files"))
+    if unseen := archive.sealed(settings):
+        lines.append(Line("archive: files nobody can look into", unseen, unseen, "refused .xls, or with a password"))
     served_after = stores.count_in_mariadb(settings, who)
     lines += [Line(f"MariaDB: {name}", count, served_after[name], note) for name, count in served.items()]
     lines += [Line(f"Kafka: {t}", n, 0, "records of everybody, passed by all readers") for t, n in deleted.items()]

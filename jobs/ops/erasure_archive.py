@@ -15,7 +15,7 @@ from pipelines.io.store_archive import StoreArchive, alone
 from pipelines.privacy.erasure import Person, speaks_of
 from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.tokens import Tokeniser
-from pipelines.stores import store_file
+from pipelines.stores import remains, store_file
 from pipelines.stores.layout import column_of
 from pipelines.stores.store_file import Record
 from pipelines.stores.verdicts import FileIncomplete, FileRefused
@@ -28,6 +28,12 @@ def files_of(settings: Settings, who: Person) -> list[Path]:
     return [path for path, content in StoreArchive(settings.home, key).everything() if holds(content)]
 
 
+def sealed(settings: Settings) -> int:
+    """How many kept files nobody can look into (.xls, a password): whether the person is in them is not known."""
+    archive = StoreArchive(settings.home, MasterKey.load(settings))
+    return sum(remains.is_sealed(content) for _, content in archive.everything())
+
+
 def search(who: Person, key: MasterKey) -> Callable[[bytes], bool]:
     """A question to ask of a file's bytes: is the person in it?
 
@@ -36,6 +42,7 @@ def search(who: Person, key: MasterKey) -> Callable[[bytes], bool]:
     """
     tokeniser, scoped = Tokeniser(key), contracts.policy("privacy")["scoped_by_channel"]
     kinds = {name: kind for name, (kind, _) in IDENTIFIERS.items() if kind not in scoped}
+    policy = contracts.policy("store_import")
 
     def is_theirs(text: str, kind: str) -> bool:
         return tokeniser.token(text, kind) in who.tokens
@@ -49,9 +56,10 @@ def search(who: Person, key: MasterKey) -> Callable[[bytes], bool]:
 
     def holds(content: bytes) -> bool:
         try:
-            records = store_file.read(content, contracts.policy("store_import")).records
-        except (FileRefused, FileIncomplete):  # no table: its bytes are looked through as they are
-            records = [Record(0, None, damaged=content)]
+            records = store_file.read(content, policy).records
+        except (FileRefused, FileIncomplete):  # no table: what can be seen in its bytes is looked through
+            seen = remains.texts(content, policy["limits"]["unpacked_bytes"])
+            records = [Record(0, None, damaged=text) for text in seen]
         for record in records:
             value = record.damaged or orjson.dumps(record.fields or record.misaligned, default=str)
             if in_record(record) or speaks_of(value, who, [], tokeniser):
@@ -62,7 +70,7 @@ def search(who: Person, key: MasterKey) -> Callable[[bytes], bool]:
 
 
 def _words(content: bytes) -> list[str]:
-    """What stands between blanks and delimiters, whatever the encoding; identifiers are ASCII in all of them.
+    """What stands between blanks and delimiters; identifiers are ASCII in every encoding but UTF-16.
 
     >>> _words(b"S01,\\xca\\xd6,M0007;\\n13900000001")
     ['S01', 'M0007', '13900000001']

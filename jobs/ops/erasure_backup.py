@@ -30,7 +30,7 @@ from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.payloads import coordinates
 
 LAKE, TAIL, STATE = "backup: files of the lake", "backup: raw tail", "backup: identity state"
-FILES = "backup: archived files of stores"
+FILES, TOPICS = "backup: archived files of stores", "backup: small topics"
 _BATCH_ROWS = 20_000
 
 
@@ -47,6 +47,7 @@ def count(settings: Settings, who: Person) -> dict[str, int]:
         LAKE: sum(_of_file(folder, line, who) for line in state.of(backup_lake.DATA).values()),
         TAIL: sum(_of_tail(folder, path, line, key, who) for path, line in state.of(backup_topics.TAIL).items()),
         FILES: _of_archive(folder, state, who, key),
+        TOPICS: sum(_of_copy(folder, path, line, key, who) for path, line in state.of(backup_topics.TOPIC).items()),
         STATE: sum(_of_dump(folder, path, line, key, who) for path, line in state.of(IDENTITY).items()),
     }
 
@@ -73,6 +74,13 @@ def _of_archive(folder: Path, state: State, who: Person, key: MasterKey) -> int:
     holds = erasure_archive.search(who, key)
     archived = [line for line in state.of(HOME_FILE).values() if line["home_path"].endswith(SUFFIX)]
     return sum(holds(open_bronze(store.read_out(folder, line), key, 0, 0)) for line in archived)
+
+
+def _of_copy(folder: Path, path: str, line: dict, key: MasterKey, who: Person) -> int:
+    """Records that hold a token, customer or message of the person, as the command of an erasure does."""
+    named = [one.encode() for one in (*who.tokens, *who.customer_ids, *who.messages)]
+    records = backup_topics.opened(store.read_out(folder, line), key, path)
+    return sum(any(one in (record.value or b"") + (record.key or b"") for one in named) for record in records)
 
 
 def _of_dump(folder: Path, path: str, line: dict, key: MasterKey, who: Person) -> int:
@@ -105,10 +113,8 @@ def forget(settings: Settings) -> int:
 def _superseded(writer: Writer, state: State) -> int:
     """Whole copies but the newest of each."""
     dumps = sorted(state.of(IDENTITY), key=lambda path: state.files[path]["at"])[:-1]
-    by_topic: dict[str, list[tuple[float, str]]] = {}
-    for path, line in state.of(backup_topics.TOPIC).items():
-        by_topic.setdefault(line["topic"], []).append((line["at"], path))
-    older = [path for copies in by_topic.values() for _, path in sorted(copies)[:-1]]
+    newest = {line["path"] for line in backup_topics.newest_copies(state).values()}
+    older = [path for path in state.of(backup_topics.TOPIC) if path not in newest]
     writer.discard([*dumps, *older])
     return len(dumps) + len(older) + forget_older(writer)
 

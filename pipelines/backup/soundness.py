@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from pipelines.backup import manifest
@@ -15,20 +16,19 @@ def newest_sound(folder: Path, until: float | None = None) -> State:
     try:
         return manifest.read(folder, until=until)
     except manifest.ManifestDamaged as damaged:
-        return damaged.before if damaged.before.rounds else sound_before(folder, damaged.before.generation)
+        return damaged.before if damaged.before.rounds else _sound_before(folder, damaged.before.generation, until)
 
 
-def sound_before(folder: Path, generation: int) -> State:
-    """The last round before a generation whose very beginning is damaged. Raises FileNotFoundError."""
+def _sound_before(folder: Path, generation: int, until: float | None) -> State:
+    """The last such round before a generation whose very beginning is damaged."""
     for earlier in reversed([number for number in manifest.generations(folder) if number < generation]):
-        try:
-            last = None
+        last = None
+        with contextlib.suppress(manifest.ManifestDamaged):
             for state, line in manifest.walk(folder, earlier):
                 if line["kind"] == manifest.ROUND:
+                    if until is not None and line["at"] > until:
+                        break
                     last = manifest.copied(state)
-            if last is not None:
-                return last
-        except manifest.ManifestDamaged as damaged:
-            if damaged.before.rounds:
-                return damaged.before
-    raise FileNotFoundError(f"no sound round stands in {folder} before the damage")
+        if last is not None:
+            return last
+    raise FileNotFoundError(f"no sound round so old stands in {folder} before the damage")

@@ -13,6 +13,7 @@ from typing import Any
 from infra.stack.files import PRIVATE, write_bytes_atomic
 
 _CHUNK = 1 << 20
+MISSING = "missing"
 
 
 class BackupDamaged(RuntimeError):
@@ -95,7 +96,7 @@ def _read(folder: Path, line: Mapping[str, Any], target: Path | None) -> Damage 
                 if out is not None:
                     out.write(block)
     except FileNotFoundError:
-        return Damage(line["path"], "missing")
+        return Damage(line["path"], MISSING)
     finally:
         if out is not None:
             out.close()

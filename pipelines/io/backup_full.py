@@ -21,7 +21,7 @@ from pipelines.backup.manifest_writer import Writer
 from pipelines.backup.retention import Keep, thinned
 from pipelines.backup.soundness import newest_sound
 from pipelines.backup.store import Damage
-from pipelines.io import backup_lake
+from pipelines.io import backup_lake, restore_needs
 from pipelines.io.backup_home_files import HOME_FILE
 from pipelines.io.backup_lake import DATA, LOG
 
@@ -68,8 +68,9 @@ def full(settings: Settings, folder: Path, tell: Callable[[int, int], None] = la
                 found.repaired.append(line["path"])
             else:
                 found.damaged.append(damage)
-        if not found.damaged:
-            found.unused = _mark_unused(writer)
+        found.unused = _mark_unused(writer, {damage.path for damage in found.damaged})
+        if found.manifest_damage:
+            _let_go_of_what_went(writer, found)
         facts = writer.state.facts  # a full backup ships nothing, so it holds what the last round held
         writer.begin_generation()
         found.generation = writer.seal(at=time.time(), tables={}, ends={}, facts={**facts, "full": True}).generation
@@ -98,16 +99,30 @@ def _repaired(settings: Settings, folder: Path, line: Mapping[str, Any]) -> bool
     return made["sha256"] == line["sha256"]
 
 
-def _mark_unused(writer: Writer) -> int:
-    """Note since when files are in no table any more: from now on, unless it was noted before."""
-    used = set()
+def _let_go_of_what_went(writer: Writer, found: Full) -> None:
+    """The lost lines said of some files that they were dropped: those are no damage where no restore needs them."""
+    needs = {line["path"] for line in restore_needs.needed(writer.folder, writer.state)}
+    went = [damage for damage in found.damaged if damage.why == store.MISSING and damage.path not in needs]
+    writer.discard(damage.path for damage in went)
+    found.damaged = [damage for damage in found.damaged if damage not in went]
+
+
+def _mark_unused(writer: Writer, damaged: set[str]) -> int:
+    """Note since when files are in no table any more: from now on, unless it was noted before.
+
+    Of a table whose log is damaged nobody knows it.
+    """
+    used, unknown = set(), set()
     for name, version in writer.state.tables.items():
         base = backup_lake.folder_of(name)
+        if any(line["path"] in damaged for line in backup_lake.logged(writer.state, name, version)[0]):
+            unknown.add(name)
+            continue
         table = DeltaTable(writer.folder / base, version=version)
         used |= {f"{base}/{file.path}" for file in backup_lake.files_of(table)}
     marked = 0
     for path, line in list(writer.state.of(DATA).items()):
-        if path not in used and line.get("unused_since") is None:
+        if path not in used and line["table"] not in unknown and line.get("unused_since") is None:
             writer.note({**line, "unused_since": time.time()})
             marked += 1
     return marked

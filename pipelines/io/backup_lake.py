@@ -84,9 +84,18 @@ def _copy(writer: Writer, source: Path, path: str, facts: dict[str, Any], shippe
     shipped.files, shipped.bytes = shipped.files + 1, shipped.bytes + made["bytes"]
 
 
-def logged(state: State, name: str, version: int) -> list[dict[str, Any]]:
-    """The lines of a table's log up to a version."""
-    return [line for line in state.of(LOG).values() if line["table"] == name and line["version"] <= version]
+def logged(state: State, name: str, version: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The lines of a table's log up to a version: what it is opened by, and its history before that, newest first.
+
+    It is opened by the newest checkpoint and the entries since.
+    """
+    lines = [line for line in state.of(LOG).values() if line["table"] == name and line["version"] <= version]
+    begins = max((line["version"] for line in lines if line["path"].endswith(".checkpoint.parquet")), default=0)
+    history = [line for line in lines if line["version"] < begins]
+    return (
+        [line for line in lines if line["version"] >= begins],
+        sorted(history, key=lambda line: line["version"], reverse=True),
+    )
 
 
 def data_of(state: State, folder: Path, name: str, version: int) -> list[dict[str, Any]]:

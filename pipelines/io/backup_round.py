@@ -102,11 +102,14 @@ class Shipper:
             try:
                 return self._round()
             except BaseException:
-                self._writer = None
-                self._tail.forget()
-                # What was noted went with the writer: the next round ships it again.
-                self._identity_seen, self._identity_rests_until, self._airflow_seen = "", 0.0, 0.0
+                self._begin_again()
                 raise
+
+    def _begin_again(self) -> None:
+        """What was noted went with the writer, or the manifest is another: nothing that was seen before counts."""
+        self._writer = None
+        self._tail.forget()
+        self._identity_seen, self._identity_rests_until, self._airflow_seen = "", 0.0, 0.0
 
     def _round(self) -> Told:
         began_at, began = time.time(), time.monotonic()
@@ -151,6 +154,7 @@ class Shipper:
     def _opened(self) -> Writer:
         """The writer as it was left, or anew where another command wrote in between."""
         if self._writer is None or self._writer.is_stale():
+            self._begin_again()
             writer = Writer.open(self.folder)
             require_ours(self.folder, writer.state.facts, self._home)
             self._writer = writer

@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import zstandard
 from confluent_kafka import Message
@@ -138,12 +138,18 @@ def ship_compacted(writer: Writer, bootstrap: str, topic: str, key: MasterKey, r
     content = _encoded(records)
     # Under a key: the hash of a short list could be guessed from what it may hold.
     digest = hmac.digest(key.derive("backup/content", key.token_version), content, "sha256").hex()
-    before = {path: line for path, line in writer.state.of(TOPIC).items() if line["topic"] == topic}
-    if any(line["content"] == digest for line in before.values()):
+    before = newest_copies(writer.state).get(topic)
+    if before is not None and before["content"] == digest:
         return
     path = f"topics/{topic}/{round_}.sealed"
     made = store.write_in(writer.folder, path, seal(records, key, path))
     writer.note({"kind": FILE, "what": TOPIC, "topic": topic, "content": digest, "at": time.time(), **made})
+
+
+def newest_copies(state: State) -> dict[str, dict[str, Any]]:
+    """The line of the newest copy of each compacted topic: what was taken back since is in older ones only."""
+    ordered = sorted(state.of(TOPIC).values(), key=lambda line: line["at"])
+    return {line["topic"]: line for line in ordered}
 
 
 def seal(records: Iterable[Record], key: MasterKey, path: str) -> bytes:

@@ -78,14 +78,14 @@ def keep_lake(
     there, declared = lake_tables.present(settings.lake), contracts.tables()
     chosen = [n for n in there if n in declared] if tables is None else list(tables)
     limits = retention.limits()
-    if "retention" in steps:  # what a run removed that was killed before it could say so
-        retention.record(settings, [n for n in chosen if n in limits], now)
     frozen = balance_table.removed_days(settings)
     for name in chosen:
         tell(name)
         kept, began = Kept(name), time.monotonic()
         try:
             with _alone(settings, name, tell):
+                if "retention" in steps and name in limits:  # a run that removed days may have been killed before this
+                    retention.record(settings, [name], now)
                 _keep(settings, kept, there[name], keep, steps, limits.get(name), frozen, today, now)
         except Exception as error:  # one table that is broken must not leave the others unkept
             kept.error = str(error) if isinstance(error, (TableBroken, ValueError)) else _explained(name, error)

@@ -120,7 +120,7 @@ class FileTable:
             found = connection.sql(
                 f"SELECT {key}::VARCHAR FROM {rows} GROUP BY 1 HAVING count(*) > 1"  # noqa: S608
             ).fetchall()
-        return {row[0] for row in found}
+        return {row[0] or "" for row in found}  # rows without a key share the empty one
 
 
 def files_of(kind: str, table: SourceTable) -> list[Path]:

@@ -5,6 +5,7 @@ Not all that the backup holds: a file that left its table years ago may be damag
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pipelines.backup.soundness import newest_sound
 from pipelines.backup.store import Damage
 from pipelines.io import backup_home_files, backup_lake
 from pipelines.io.backup_round import AIRFLOW, CERTIFICATE, IDENTITY
-from pipelines.io.backup_topics import TAIL, TOPIC
+from pipelines.io.backup_topics import TAIL, newest_copies
 
 Line = dict[str, Any]
 
@@ -22,25 +23,30 @@ Line = dict[str, Any]
 def tables_needed(folder: Path, state: State) -> dict[str, list[Line]]:
     """The files of each table as of `state`; a table whose history an erasure took comes as it is in the newest round.
 
-    The logs must be sound: they tell which data a version needs. Raises store.BackupDamaged.
+    With as much of its log's history as there is: retention takes the oldest, and no version needs it. The rest of the
+    log must be sound: it tells which data a version needs. Raises store.BackupDamaged.
     """
-    versions = _versions(state, newest_sound(folder))
-    return {
-        name: [*backup_lake.logged(of, name, at), *backup_lake.data_of(of, folder, name, at)]
-        for name, (of, at) in versions.items()
-    }
+    found = {}
+    for name, (of, at) in _versions(state, newest_sound(folder)).items():
+        opens, history = backup_lake.logged(of, name, at)
+        whole = takewhile(lambda line: store.check(folder, line) is None, history)
+        found[name] = [*opens, *whole, *backup_lake.data_of(of, folder, name, at)]
+    return found
 
 
 def needed(folder: Path, state: State) -> list[Line]:
-    """Every line that a restore to `state` reads. Raises store.BackupDamaged where a log names an unknown file."""
-    tables = [line for lines in tables_needed(folder, state).values() for line in lines]
-    return [*tables, *_beside_the_tables(state, newest_sound(folder))]
+    """Every line without which there is no restore to `state`. Raises as `tables_needed`."""
+    newest = newest_sound(folder)
+    versions = _versions(state, newest).items()
+    logs = [line for name, (of, at) in versions for line in backup_lake.logged(of, name, at)[0]]
+    data = [line for name, (of, at) in versions for line in backup_lake.data_of(of, folder, name, at)]
+    return [*logs, *data, *_beside_the_tables(state, newest)]
 
 
 def damaged_of(folder: Path, state: State) -> list[Damage]:
     """What a restore to `state` needs and is not as it was written, by hash; the tables' logs alone where they are."""
     versions = _versions(state, newest_sound(folder))
-    logs = [line for name, (of, at) in versions.items() for line in backup_lake.logged(of, name, at)]
+    logs = [line for name, (of, at) in versions.items() for line in backup_lake.logged(of, name, at)[0]]
     return store.damages(folder, logs) or store.damages(folder, needed(folder, state))
 
 
@@ -55,9 +61,10 @@ def _versions(state: State, newest: State) -> dict[str, tuple[State, int]]:
 def _beside_the_tables(state: State, newest: State) -> list[Line]:
     """Whole copies, the raw tail, files of the home: without what was taken out on purpose since."""
     tails = [line for line in newest.of(TAIL).values() if line["first"] < state.ends.get(line["place"], 0)]
-    copies = {what: _standing(state, newest, what) for what in (IDENTITY, AIRFLOW, TOPIC)}
+    copies = {what: _standing(state, newest, what) for what in (IDENTITY, AIRFLOW)}
+    topics = [line for line in newest_copies(state).values() if line["path"] in newest.files]
     copies[IDENTITY] = copies[IDENTITY] or list(newest.of(IDENTITY).values())  # an erasure since took the older ones
-    dumps = [*copies[IDENTITY][-1:], *copies[AIRFLOW][-1:], *copies[TOPIC]]
+    dumps = [*copies[IDENTITY][-1:], *copies[AIRFLOW][-1:], *topics]
     return [*tails, *dumps, *newest.of(CERTIFICATE).values(), *backup_home_files.needed(state, newest)]
 
 

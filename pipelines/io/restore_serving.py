@@ -38,7 +38,8 @@ _SERVED_ROWS = 10_000
 def compacted(settings: Settings, folder: Path, state: State, key: MasterKey) -> dict[str, int]:
     """The compacted topics that were shipped whole; records by topic."""
     written = {}
-    for path, line in state.of(backup_topics.TOPIC).items():
+    for line in backup_topics.newest_copies(state).values():
+        path = line["path"]
         if (folder / path).exists():
             records = backup_topics.opened(store.read_out(folder, line), key, path)
             told = [((r.key or b"").decode(), r.value) for r in records]

@@ -111,8 +111,8 @@ def _mysql_figures(mysql: MySqlTable, table: SourceTable, keys: Sequence[str] | 
         numbers += [f"COUNT({value})", f"SUM(ROUND({value} * {measure.multiply or 1} * 1000))"]
     where = [f"{quoted_name(table.key)} IN ({', '.join(['%s'] * len(keys))})"] if keys is not None else []
     if table.deleted_column:
-        alive = f"LOWER(TRIM(COALESCE(CAST({quoted_name(table.deleted_column)} AS CHAR), '')))"
-        where.append(f"{alive} IN ({ALIVE})")
+        mark = f"LOWER(TRIM(COALESCE(CAST({quoted_name(table.deleted_column)} AS CHAR), '')))"
+        where.append(f"REGEXP_REPLACE({mark}, '[.]0+$', '') IN ({ALIVE})")
     condition = f"WHERE {' AND '.join(where)}" if where else ""
     with mysql.cursor() as cursor:
         cursor.execute(

@@ -15,8 +15,8 @@ from pipelines.migration.columns import Column
 
 BLANKS = " \t\r\n\u3000"
 _TYPES = {"double": pl.Float64, "long": pl.Int64, "int": pl.Int32, "boolean": pl.Boolean, "timestamp": pl.Int64}
-# A soft delete's mark that says "still there"; anything else says "gone".
-ALIVE = ("", "0", "0.0", "false", "f", "n", "no", "否", "0000-00-00", "0000-00-00 00:00:00")
+# A soft delete's mark that says "still there", without the noughts of a fraction; anything else says "gone".
+ALIVE = ("", "0", "false", "f", "n", "no", "否", "0000-00-00", "0000-00-00 00:00:00")
 _TRUE, _FALSE = ("1", "true", "t", "y", "yes", "是"), ("0", "false", "f", "n", "no", "否")
 _MOST_EXACT = 2.0**53
 _NEARLY = 1e-6

@@ -170,7 +170,7 @@ class Copier:
         if self.table.deleted_column is None:
             return []
         mark = rows[self.table.deleted_column].fill_null("").str.strip_chars().str.to_lowercase()
-        return (~mark.is_in(ALIVE)).to_list()
+        return (~mark.str.replace(r"[.]0+$", "").is_in(ALIVE)).to_list()
 
     def _take_deletions(self, source: Source) -> None:
         for keys in self.lake.keys_gone(source.keys(100_000), self.chunk_rows):

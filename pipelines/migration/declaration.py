@@ -38,9 +38,6 @@ RECORD_CHANNELS = {"silver.orders": "orders", "silver.customers": "crm"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
-_NO_READING = frozenset({"path", "overlap_s", "changed", "deleted"})
-
-
 @dataclass(frozen=True)
 class SourceTable:
     """One table (or set of files) of the old system."""
@@ -65,8 +62,15 @@ class SourceTable:
 
     @property
     def reading(self) -> str:
-        """A hash of all that decides what becomes of a row; where files lie and how far to look back does not."""
-        told = {name: value for name, value in asdict(self).items() if name not in _NO_READING}
+        """A hash of what the declaration says of a row's fate; where files lie and how far to look back is no part.
+
+        Only of what is said: a release that knows more fields, or demands more of a contract, reads the same.
+        """
+        told = {name: getattr(self, name) for name in ("key", "targets", "deleted_column", "encoding", "review")}
+        said = {
+            c.target: {n: v for n, v in asdict(c).items() if v and n not in ("target", "type")} for c in self.columns
+        }
+        told["columns"] = said
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
     @property

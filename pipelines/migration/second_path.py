@@ -11,7 +11,8 @@ from pipelines.migration.columns import Column
 from pipelines.migration.declaration import SourceTable
 
 _TRIMMED = "' ' || chr(9) || chr(13) || chr(10) || chr(12288)"
-ALIVE = "'', '0', '0.0', 'false', 'f', 'n', 'no', '否', '0000-00-00', '0000-00-00 00:00:00'"
+# A mark of a soft delete that says "still there", without the noughts of a fraction (0.0, 0000-00-00 00:00:00.000000).
+ALIVE = "'', '0', 'false', 'f', 'n', 'no', '否', '0000-00-00', '0000-00-00 00:00:00'"
 _TRUE, _FALSE = "'1', 'true', 't', 'y', 'yes', '是'", "'0', 'false', 'f', 'n', 'no', '否'"
 
 
@@ -79,7 +80,8 @@ def not_deleted_sql(table: SourceTable) -> str:
     """Which source rows count: all, or those that no soft delete marks."""
     if table.deleted_column is None:
         return "true"
-    return f"lower(trim(coalesce({identifier(table.deleted_column)}::VARCHAR, ''))) IN ({ALIVE})"
+    mark = f"lower(trim(coalesce({identifier(table.deleted_column)}::VARCHAR, '')))"
+    return f"regexp_replace({mark}, '[.]0+$', '') IN ({ALIVE})"
 
 
 def identifier(name: str) -> str:

@@ -76,9 +76,10 @@ def note(
 
 
 def unmeasured(settings: Settings, parts: Sequence[TableDay]) -> list[TableDay]:
-    """Days of tables of which no figure was ever written."""
+    """Days of tables of which no figure was ever written; tables without channels have none."""
     there = {(table, day) for (table, _, _), days in history(settings).items() for day in days}
-    return [part for part in parts if part.day is not None and (part.table, part.day) not in there]
+    wanted = [part for part in parts if part.day is not None and "channel" in _columns(part.table)]
+    return [part for part in wanted if (part.table, part.day) not in there]
 
 
 def measure(settings: Settings, parts: Sequence[TableDay]) -> Iterator[Figure]:
@@ -117,17 +118,22 @@ def silent(
     [('app', 0.0)]
     >>> list(silent(past, [], [date(2026, 9, 1)], ["t"], 84))
     []
+    >>> past["t", "app", "rows"][date(2026, 1, 2)] = Past(0.0)  # it was told of already
+    >>> list(silent(past, [], [date(2026, 1, 2)], ["t"], 84))
+    []
     """
     seen: dict[tuple[str, str], set[date]] = defaultdict(set)
+    known: dict[tuple[str, str], set[date]] = defaultdict(set)
     for (table, channel, metric), series in past.items():
         if metric == "rows":
             seen[table, channel] |= {day for day, one in series.items() if one.value}
+            known[table, channel] |= series.keys()
     for figure in measured:
         seen[figure.table, figure.channel].add(figure.day)
     for (table, channel), days in seen.items():
         for day in over:
             before = any(day - timedelta(days=window_days) <= one < day for one in days)
-            if table in tables and day not in days and before:
+            if table in tables and day not in days | known[table, channel] and before:
                 yield Figure(table, channel, day, "rows", 0.0)
 
 

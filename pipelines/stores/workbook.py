@@ -16,7 +16,7 @@ from pipelines.stores.grids import Grid, GridRow, is_blank
 from pipelines.stores.verdicts import FileIncomplete, FileRefused
 
 ZIP = b"PK\x03\x04"
-_OLD_EXCEL = b"\xd0\xcf\x11\xe0"
+OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 _CHUNK = 1 << 20
 # What zipfile raises for a file that is cut or whose bytes were altered; NotImplementedError where the altered byte
 # names a compression it does not know.
@@ -25,7 +25,7 @@ _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedErro
 
 def is_workbook(content: bytes) -> bool:
     """True for what begins like a workbook, whatever it is named. Raises FileRefused for Excel's old form."""
-    if content.startswith(_OLD_EXCEL):
+    if content.startswith(OLD_EXCEL):
         raise FileRefused("form.unknown", "an .xls file, or a workbook with a password: save it as .xlsx without one")
     return content.startswith(ZIP[:2])
 

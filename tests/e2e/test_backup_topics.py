@@ -82,6 +82,19 @@ def test_a_tail_comes_back_byte_by_byte_and_goes_when_bronze_has_it(stack, topic
     assert not (tmp_path / path).exists()
 
 
+def test_a_command_that_was_taken_back_is_not_the_newest_copy_of_its_topic(stack, topic, tmp_path):
+    """As the command of an erasure: there while it runs, then a tombstone; the topic is again as it was before."""
+    key = MasterKey({1: bytes(32)})
+    for number, value in enumerate((None, b"forget ph1_aa", None, None), start=1):
+        send(stack, topic, value)
+        writer = Writer.open(tmp_path)
+        backup_topics.ship_compacted(writer, stack.bootstrap, topic, key, number)
+        state = writer.seal(at=float(number), tables={}, ends={}, facts={})
+    assert len(state.of("topic")) == 3  # the fourth round found nothing new
+    newest = backup_topics.newest_copies(state)[topic]
+    assert backup_topics.opened(store.read_out(tmp_path, newest), key, newest["path"]) == []
+
+
 def test_messages_land_at_their_offsets_and_gaps_are_seen_by_nobody(stack, topic):
     # 2 and 3 were erased, 5 alone was a marker, and so was what stood at the end.
     records = [Record(n, 1_767_960_000_000 + n, b"k", HEADERS, f"message {n}".encode()) for n in (0, 1, 4, 6, 7)]

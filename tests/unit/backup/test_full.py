@@ -16,6 +16,7 @@ from pipelines.backup.retention import DAY_S
 from pipelines.io import backup_full, backup_lake
 from pipelines.io.backup_lake import Shipped, ship_table
 from pipelines.io.backup_round import AnothersBackup
+from pipelines.privacy.keys import MasterKey
 
 NAME = "silver.orders"
 POLICY = {"point_in_time_days": 7, "daily_days": 30, "whole_copies": 2}
@@ -173,3 +174,47 @@ def test_another_homes_backup_is_let_be_by_every_command(home, folder, monkeypat
         done = CliRunner().invoke(backup.app, [act])
         assert isinstance(done.exception, AnothersBackup), done.output
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_the_command_mends_a_damaged_manifest_as_every_message_says(home, folder, monkeypatch):
+    monkeypatch.setenv("KEFULAKE_HOME", str(home.home))
+    monkeypatch.setenv("KEFULAKE_BACKUP", str(folder))
+    monkeypatch.setenv("KEFULAKE_BACKUP_PASSPHRASE", "correct horse battery")
+    MasterKey.create(home.keys_file)
+    assert CliRunner().invoke(backup.app, ["init"]).exit_code == 0
+    path = manifest.file_of(folder, 1)
+    path.write_bytes(path.read_bytes().replace(b'"round": 2', b'"round": 7'))
+    done = CliRunner().invoke(backup.app, ["full"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "a new one began at the last sound round" in " ".join(done.output.split())
+    assert ship(home, folder).rounds == 3
+
+
+def test_one_file_that_nobody_can_mend_does_not_keep_the_others_for_ever(home, folder):
+    DeltaTable(home.table_path(NAME)).delete("n = 3")
+    append(home, 4)
+    ship(home, folder)
+    data = sorted(manifest.read(folder).of("data").values(), key=lambda line: line["at"])
+    lost = folder / data[0]["path"]
+    lost.write_bytes(b"rotten")
+    (home.home / data[0]["path"]).write_bytes(b"rotten too")
+    found = backup_full.full(home, folder)
+    assert ([damage.path for damage in found.damaged], found.unused) == ([data[0]["path"]], 1)
+    assert backup_full.retain(folder, POLICY, manifest.read(folder).at + 8 * DAY_S)[0] == 1  # the file that held 3
+
+
+def test_what_the_lost_lines_dropped_is_no_damage(home, folder):
+    """Retention dropped a file, and the line that said so is lost with those after it."""
+    DeltaTable(home.table_path(NAME)).delete("n = 3")
+    ship(home, folder)
+    backup_full.full(home, folder)
+    path = manifest.file_of(folder, 2)
+    sealed = len(path.read_bytes().splitlines())
+    assert backup_full.retain(folder, POLICY, manifest.read(folder).at + 8 * DAY_S)[0] == 1
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[sealed] = lines[sealed].replace(b'"gone"', b'"gonz"')
+    path.write_bytes(b"".join(lines))
+    found = backup_full.full(home, folder)
+    assert (found.damaged, bool(found.manifest_damage)) == ([], True)
+    assert backup_full.full(home, folder).damaged == []
+    assert rows(folder, 2) == [1, 2]

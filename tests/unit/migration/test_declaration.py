@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -34,6 +35,13 @@ def test_the_old_desk_is_read() -> None:
     assert migration.topic(table) == "history.old_desk.fw_jl"
     assert table.column("occurred_at").time_zone == "Asia/Shanghai"
     assert table.required == ("account", "channel", "kind", "occurred_at", "sender_role", "source_message_id")
+
+
+def test_what_a_contract_demands_is_no_part_of_how_rows_are_read() -> None:
+    """Nor the order of columns, nor a field that a later release of ours has: who edited nothing is not refused."""
+    (table,) = declaration.parse(GOOD).tables
+    later = replace(table, required=(*table.required, "text"), columns=tuple(reversed(table.columns)))
+    assert later.reading == table.reading
 
 
 COLUMNS = ("tables", "fw_jl", "columns")

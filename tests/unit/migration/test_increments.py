@@ -131,7 +131,7 @@ def test_a_key_that_files_hold_twice(tmp_path) -> None:
 
 
 # "0" and "0000-00-00" are how MySQL writes "not deleted" into a number and a date; both paths must read them alike
-@pytest.mark.parametrize("alive", ["0", "", "0.0", "False", " n ", "否", "0000-00-00 00:00:00"])
+@pytest.mark.parametrize("alive", ["0", "", "0.0", "False", " n ", "否", "0000-00-00 00:00:00.000000"])
 @pytest.mark.parametrize("dead", ["1", "Y", "是", "2024-05-01 12:00:00"])
 def test_what_a_soft_delete_is_written_as(tmp_path, alive, dead) -> None:
     desk = Desk(tmp_path, 50, deleted={"column": "sc"})
@@ -142,6 +142,17 @@ def test_what_a_soft_delete_is_written_as(tmp_path, alive, dead) -> None:
     assert clean_rows(desk, rows["id"][3])["outcome"].to_list() == ["revoked"]
     found = compared(desk)
     assert (found.differences, found.source_rows) == ([], 49)
+
+
+def test_rows_without_a_key_are_refused_once(tmp_path) -> None:
+    desk = Desk(tmp_path, 50)
+    rows = pl.read_csv(desk.source / FILE, infer_schema=False)
+    rows.with_columns(rows["id"].scatter([3, 7, 9], ["", "", ""])).write_csv(desk.source / FILE)
+    desk.copier().full(desk.files())
+    before = desk.rows("bronze.raw_events").height
+    for _ in range(2):
+        desk.copier().increment(desk.files(), "")
+    assert desk.rows("bronze.raw_events").height == before
 
 
 def test_soft_deletes_are_revoked_from_the_start(tmp_path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import pytest
+from openpyxl import Workbook
 
 from jobs.ops import erasure_archive
 from jobs.ops.store_deliveries import Deliveries
@@ -69,3 +73,42 @@ def test_afterwards_nothing_comes_back_and_a_withdrawal_names_nobody(settings, s
     with Roots(settings) as roots:
         deliveries = Deliveries(roots, contracts.policy("store_import"), later_us)
         assert resend(deliveries, roots.own, "S01", DAY, later_us).lost == 0  # the new file holds the row that stands
+
+
+def workbook(*rows, compression=zipfile.ZIP_DEFLATED) -> bytes:
+    book, made = Workbook(), io.BytesIO()
+    for row in rows:
+        book.active.append(row)
+    book.save(made)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(made) as source, zipfile.ZipFile(packed, "w", compression) as target:
+        for name in sorted(source.namelist(), key=lambda name: "sheet1" not in name):  # a cut file keeps what is first
+            target.writestr(name, source.read(name))
+    return packed.getvalue()
+
+
+TABLE = workbook(HEAD.strip().split(","), [1, "S01", "2026-01-09 08:05", 13900000001, None, "换屏"])
+
+
+@pytest.mark.parametrize(
+    ("content", "theirs"),
+    [
+        (TABLE, True),
+        (TABLE[: len(TABLE) // 2], True),  # half of it came: no list of members, the sheet is there
+        (workbook(["no table", "call 13900000001"]), True),
+        (workbook(["no table", 13900000001], compression=zipfile.ZIP_STORED), True),
+        (workbook(["no table", "13900000002"]), False),
+        ("没有表头,M0007\r\n".encode("utf-16"), True),
+        ("没有表头 13900000001".encode("utf-16"), True),
+        ("没有表头,M0008\r\n".encode("utf-16"), False),
+    ],
+)
+def test_what_is_no_table_is_looked_into_as_far_as_it_goes(settings, who, content, theirs):
+    assert erasure_archive.search(who, MasterKey.load(settings))(content) == theirs
+
+
+def test_what_nobody_can_look_into_is_counted(settings):
+    archive = StoreArchive(settings.home, MasterKey.load(settings))
+    for content in (b"\xd0\xcf\x11\xe0 old Excel", TABLE, b"\xd0\xcf\x11\xe0 a password"):
+        archive.refuse(content, {"reason": "form.unknown"})
+    assert erasure_archive.sealed(settings) == 2

@@ -97,6 +97,17 @@ def test_a_table_that_is_not_whole_is_named_and_the_others_are_kept(lake, damage
         assert (path / "export.csv").exists()
 
 
+def test_a_record_of_retention_that_cannot_be_written_stops_its_table_and_no_other(lake, monkeypatch):
+    def broken(*_):
+        raise ValueError("audit.retention: its log cannot be read")
+
+    monkeypatch.setattr(lake_upkeep.retention, "limits", lambda: {"gold.hot_questions": 30})
+    monkeypatch.setattr(lake_upkeep.retention, "record", broken)
+    kept = {one.table: one for one in keep_lake(lake, today=DAY, now=NOW)}
+    assert kept["gold.hot_questions"].error == "audit.retention: its log cannot be read"
+    assert (kept["silver.interactions"].error, kept["silver.interactions"].files_merged) == ("", 30)
+
+
 def test_a_table_without_a_contract_is_left_alone_and_said(lake):
     folder = lake.lake / "silver" / "of_somebody"
     write_deltalake(str(folder), pa.table({"a": [1]}))

@@ -13,7 +13,9 @@ from pipelines.backup import manifest, store
 from pipelines.backup.manifest import ManifestDamaged
 from pipelines.backup.manifest_writer import Writer
 from pipelines.backup.store import BackupDamaged
+from pipelines.io import backup_full
 from pipelines.io.backup_lake import Shipped, ship_table
+from pipelines.io.restore_needs import tables_needed
 
 NAME = "silver.orders"
 
@@ -89,6 +91,34 @@ def test_going_back_to_a_sound_round_never_goes_past_the_time_asked_for(folder):
     writer.seal(at=40.0, tables={}, ends={}, facts={})
     assert manifest.read(folder).at == 40.0
     assert state_at(folder, 29.0, earlier=True).at == 10.0
+
+
+def test_damage_where_a_manifest_begins_goes_to_the_one_before_and_not_past_the_time_asked_for(folder):
+    """Each night's manifest begins with what there was: most of its lines."""
+    writer = Writer.open(folder)
+    writer.begin_generation()
+    writer.seal(at=40.0, tables={}, ends={}, facts={})
+    path, third = manifest.file_of(folder, 2), data_of(folder, 3)
+    path.write_bytes(path.read_bytes().replace(b"lake", b"Lake", 1))
+    assert state_at(folder, None, earlier=True).at == 30.0
+    assert state_at(folder, 45.0, earlier=True).at == 30.0
+    assert state_at(folder, 29.0, earlier=True).at == 20.0
+    third.write_bytes(b"")  # what the round before the damage needs as well
+    assert state_at(folder, None, earlier=True).at == 20.0
+
+
+def test_history_that_retention_took_from_a_log_keeps_no_time_since_from_being_restored(folder, tmp_path):
+    """The log of a table that is older than the backup's first kept state is opened by a checkpoint."""
+    table = tmp_path / "home" / "lake" / "silver" / "orders"
+    DeltaTable(table).create_checkpoint()
+    seal_round(folder, table, 4)
+    write_deltalake(table, pa.table({"n": [5]}), mode="append")
+    seal_round(folder, table, 5)
+    before = len(manifest.read(folder).of("log"))
+    backup_full.retain(folder, {"point_in_time_days": 0, "daily_days": 0, "whole_copies": 2}, now=60.0)
+    assert len(manifest.read(folder).of("log")) < before
+    assert state_at(folder, 50.0, earlier=False).rounds == 5
+    assert len(tables_needed(folder, manifest.read(folder))[NAME]) >= 4
 
 
 def test_a_file_dropped_on_purpose_later_is_no_damage_to_an_earlier_round(folder):
