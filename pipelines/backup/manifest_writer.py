@@ -26,8 +26,8 @@ from pipelines.backup.manifest import (
 class Writer:
     """Appends lines; the caller holds `locked`. Lines count from the `sealed` round on, and only then.
 
-    Files leave the disk when the round that says so is sealed: killed before it, the round before has them all (but for a
-    table made anew, whose log takes the places of the old one's).
+    Files leave the disk when the round that says so is sealed: killed before it, the round before has them all (but for
+    a table made anew, whose log takes the places of the old one's).
     """
 
     def __init__(self, folder: Path, state: State | None):
