@@ -80,7 +80,7 @@ def settled(
         if key is None:
             return None  # a record without a key was rejected; there is nothing that could be deleted
         path = rule.item_path.replace("{key}", quote(str(key), safe=""))
-        return key, client.get(path, {}, lambda answer: answer, also=_GONE)
+        return key, client.get(path, {}, lambda answer: answer, also=_GONE, shown=rule.item_path)
 
     if found.unmet and found.control and (told := asked(found.control)) and told[1].status in _GONE:
         raise SourceRefused(

@@ -41,6 +41,7 @@ class SourceClient:
         self, name: str, source: Source, access: Access, limits: Client, clock: Clock, chance: random.Random
     ) -> None:
         timeout = httpx.Timeout(limits.read_timeout_s, connect=limits.connect_timeout_s)
+        self._shown = ""
         self._http = httpx.Client(timeout=timeout, follow_redirects=False, headers={"User-Agent": "kefulake"})
         self._name, self._limits, self._clock, self._chance = name, limits, clock, chance
         self.origin = access.base_url
@@ -53,17 +54,20 @@ class SourceClient:
         self._http.close()
 
     def get(
-        self, path: str, parameters: Mapping[str, str], read: Callable[[Answer], T], also: frozenset[int] = frozenset()
-    ) -> T:
+        self, path: str, parameters: Mapping[str, str], read: Callable[[Answer], T], also: frozenset[int] = frozenset(),
+        *, shown: str = "",
+    ) -> T:  # fmt: skip
         """What ``read`` makes of the answer to ``path`` (below the base, or a whole address of the same server).
 
         ``read`` may raise Passing for a page that is not whole: it is asked for again. Statuses ``also`` are handed to
-        it like 200. Tried as often as policy allows, then GivenUp.
+        it like 200. Tried as often as policy allows, then GivenUp. ``shown`` stands in messages for a path that names a
+        customer.
 
         Raises:
             AccessRefused, SourceRefused: repeating would not help.
             GivenUp: it did not get better, or the server wants a longer rest than policy allows.
         """
+        self._shown = shown or path
         retrying = Retrying(
             retry=retry_if_exception_type(Passing),
             stop=lambda state: stop_after_attempt(self._limits.attempts)(state) or self._too_long(state),
@@ -81,7 +85,7 @@ class SourceClient:
                     "the next run goes on"
                 ) from None
             raise GivenUp(
-                f"source {self._name} gave no whole answer to {path} in {self._limits.attempts} attempts; "
+                f"source {self._name} gave no whole answer to {self._shown} in {self._limits.attempts} attempts; "
                 f"the last: {passing.why}. The next run goes on where this one stopped"
             ) from None
 
@@ -91,12 +95,13 @@ class SourceClient:
             answer = self._asked(path, parameters)
         if answer.status == 401:
             raise AccessRefused(
-                f"source {self._name} refuses our credentials (401 at {path}). Check them in keys/connectors.yaml"
+                f"source {self._name} refuses our credentials (401 at {self._shown}). "
+                "Check them in keys/connectors.yaml"
             )
         if answer.status in _PASSING:
             raise Passing(f"status {answer.status}", _rest_s(answer))
         if answer.status != 200 and answer.status not in also:
-            raise SourceRefused(f"source {self._name} answers {answer.status} at {path}: is the declared path right?")
+            raise SourceRefused(f"source {self._name} answers {answer.status} at {self._shown}: is that path right?")
         return read(answer)
 
     def _asked(self, path: str, parameters: Mapping[str, str]) -> Answer:
@@ -124,7 +129,7 @@ class SourceClient:
                     body += piece
                     if len(body) > self._limits.max_answer_bytes:
                         raise SourceRefused(
-                            f"source {self._name}: the answer to {path} is larger than "
+                            f"source {self._name}: the answer to {self._shown} is larger than "
                             f"{self._limits.max_answer_bytes:,} bytes; declare smaller pages"
                         )
                     if self._clock.monotonic() > until_s:

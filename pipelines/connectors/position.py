@@ -33,6 +33,8 @@ class Position:
     seen: dict[str, int] = field(default_factory=dict)
     next_offsets: dict[int, int] = field(default_factory=dict)
     open: bool = False
+    #: `seen` holds all that was ever handed on, not only what the overlap can bring again.
+    whole: bool = field(default=False, compare=False)
     #: Records met in this run that do not say when they changed; when they come again nobody can say.
     undated: set[str] = field(default_factory=set, compare=False)
 

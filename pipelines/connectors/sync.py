@@ -81,9 +81,6 @@ def open_position(sync: Sync, *, everything: bool) -> Position:
         found = rebuilt(sync.log.cluster, sync.log.sent_ever(name))
         # A walk's end moves the cursor and sends nothing: there the file knows more.
         found.cursor_us = _later(found.cursor_us, known and known.cursor_us)
-        if not everything:
-            found.forget(sync.resource.cursor.overlap_s)
-            found.bound(sync.limits.max_seen)
         known = found
     elif known.open:
         for sent in sync.log.sent_behind(name, known.next_offsets):
@@ -94,16 +91,22 @@ def open_position(sync: Sync, *, everything: bool) -> Position:
 
 
 def rebuilt(cluster: str, sent: Iterator[Sent]) -> Position:
-    """The position that records themselves tell: all of them, and the cursor as it stood when the last was sent.
+    """The position that records themselves tell: all of them, and the cursor as it stood when partitions got their last.
 
-    >>> found = rebuilt("c", iter([Sent("a", 5, None, 0, 0, b"", False), Sent("b", 7, 5, 0, 1, b"", False)]))
-    >>> found.cursor_us, found.seen
-    (5, {'a': 5, 'b': 7})
+    A restore gives each partition back up to an end of its own, so one may have lost what another's cursor has passed:
+    the earliest of them counts.
+
+    >>> a, b = Sent("a", 5, None, 0, 0, b"", False), Sent("b", 7, 5, 0, 1, b"", False)
+    >>> found = rebuilt("c", iter([a, b, Sent("c", 9, 3, 1, 0, b"", False)]))
+    >>> found.cursor_us, found.seen, found.whole
+    (3, {'a': 5, 'b': 7, 'c': 9}, True)
     """
-    found = Position(cluster)
+    found, newest = Position(cluster, whole=True), {}
     for one in sent:
-        found.cursor_us = _later(found.cursor_us, one.cursor_us)
+        newest[one.partition] = _later(newest.get(one.partition), one.cursor_us)
         found.remember(one.record, one.at_us, one.cursor_us)
+    if None not in newest.values():
+        found.cursor_us = min(newest.values(), default=None)
     return found
 
 
@@ -122,7 +125,7 @@ def run(
     known = [at_us for at_us in (since_us, position.cursor_us) if at_us is not None]
     from_us = None if full else min(known, default=None)  # a later one would leave out what lies between
     resume = None if full or since_us is not None else position.walk
-    remembers_all = full or since_us is not None
+    remembers_all = full or since_us is not None or position.whole
     position.walk = resume
     saved_s, met = sync.clock.monotonic(), set()
     for batch in reader.batches(from_us, resume):

@@ -8,7 +8,7 @@ import pytest
 from pipelines.connectors import comparison, records, resources
 from pipelines.connectors.access import Access
 from pipelines.connectors.comparison import doubtful, settled
-from pipelines.connectors.failures import SourceRefused
+from pipelines.connectors.failures import GivenUp, SourceRefused
 from pipelines.connectors.http_client import SourceClient
 from pipelines.connectors.resources import Bearer, Source
 from pipelines.io.connector_log import Sent
@@ -63,6 +63,15 @@ def test_a_source_that_has_lost_a_path_deletes_nobody():
     with pytest.raises(SourceRefused, match="404 for a record that was just read") as refused:
         settle(found, GONE)
     assert "C1" not in str(refused.value)
+
+
+def test_a_customer_is_named_in_no_message():
+    found = doubtful([sent(1, 0), sent(2, 1)], {key(1)})
+    for answers, kind in (([Told(200, customer(1)), Told(403)], SourceRefused), ([Told(500)], GivenUp)):
+        with pytest.raises(kind, match=r"/v1/customers/\{key\}") as refused:
+            settle(found, *answers)
+        assert "C1" not in str(refused.value)
+        assert "C2" not in str(refused.value)
 
 
 def test_more_than_a_run_may_delete_is_not_believed():

@@ -45,6 +45,7 @@ def test_a_lost_one_is_made_from_the_records_themselves():
     found = rebuilt("c1", iter([sent("a", 5, None), sent("undated", None, 5), sent("b", 8, 7), sent("ahead", 99, 7)]))
     assert found.cursor_us == 7
     assert found.seen == {"a": 5, "undated": 5, "b": 8, "ahead": 99}
+    assert rebuilt("c1", iter([sent("a", 5, None), sent("z", 1, 7)._replace(partition=1)])).cursor_us is None
     found.cursor_us = 10_000 * 1_000_000
     found.forget(600)
     assert list(found.seen) == ["undated"]  # it may come again, whatever the others say
