@@ -91,7 +91,7 @@ def open_position(sync: Sync, *, everything: bool) -> Position:
 
 
 def rebuilt(cluster: str, sent: Iterator[Sent]) -> Position:
-    """The position that records themselves tell: all of them, and the cursor as it stood when partitions got their last.
+    """The position that records themselves tell: all of them, and the cursor as it was when partitions got their last.
 
     A restore gives each partition back up to an end of its own, so one may have lost what another's cursor has passed:
     the earliest of them counts.
