@@ -24,7 +24,8 @@ from jobs.ops import demo_daily
 from pipelines import contracts
 from pipelines.io import duckdb_lake
 
-pytestmark = pytest.mark.stack
+# A whole night with its stack: 270 s alone on two cores, and more than the usual limit beside other work.
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
 A_MONDAY = "2026-11-23"  # no drill is due then: it is a test of its own
 BIN = Path(sys.executable).parent
 
