@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -68,6 +68,8 @@ def run(settings: Settings, day: date, events: int) -> list[tuple[Run, dict[str,
     """The day, and how each DAG ended with its tasks. Raises DemoFailed, TimeoutError."""
     with step("a recovery key for backups", "kefulake backup init"):
         recovery_key(settings)
+    # Airflow starts the night that has passed as soon as it is up; that night misses no store.
+    deliver(settings, day - timedelta(days=1))
     with step("start the stack with Airflow", "kefulake up --with airflow"), PartProgress() as progress:
         lifecycle.up(settings, only=None, extra=["airflow"], tell=progress.tell)
     with step("deploy the cleaning job", "kefulake deploy clean_interactions"):
