@@ -39,7 +39,7 @@ def desk(stack):
         environment.setenv(migration_source.URL_VARIABLE, url)
         stated = legacy_desk.declaration({"kind": "mysql", "url_variable": migration_source.URL_VARIABLE})
         # dated ahead by a clock gone wrong: no change after it is later than it
-        migration_source.ask(stack, "UPDATE fw_jl SET gx_sj = '2099-01-01' WHERE id = 5")
+        migration_source.ask(stack, "UPDATE fw_jl SET gx_sj = '2099-01-01' ORDER BY id LIMIT 1")
         file = stack.home / "old_desk.yaml"
         file.write_text(yaml.safe_dump(stated | {"accepted": dict.fromkeys(legacy_desk.DIRT, "known")}))
         yield stack, str(file), dirt
