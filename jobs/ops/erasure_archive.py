@@ -29,9 +29,10 @@ def files_of(settings: Settings, who: Person) -> list[Path]:
 
 
 def sealed(settings: Settings) -> int:
-    """How many kept files nobody can look into (.xls, a password): whether the person is in them is not known."""
+    """How many refused files nobody can look into (.xls, a password): whether the person is in them is not known."""
     archive = StoreArchive(settings.home, MasterKey.load(settings))
-    return sum(remains.is_sealed(content) for _, content in archive.everything())
+    kept = (archive.open_refused(sha256) for sha256, _ in archive.refused())
+    return sum(content is not None and remains.is_sealed(content) for content in kept)
 
 
 def search(who: Person, key: MasterKey) -> Callable[[bytes], bool]:

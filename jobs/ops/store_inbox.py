@@ -76,7 +76,7 @@ class Inbox:
             raise ValueError(f"{name} is in the inbox already; deal with that one first")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(0o600)
-        path.write_bytes(archive.open(archive.root / "refused", found))
+        path.write_bytes(archive.open_refused(found))
         settled_ns = now_ns - 10**9 * 24 * 3600  # it is whole: nobody writes to it any more
         os.utime(path, ns=(settled_ns, settled_ns))
         archive.forget_refused(found)

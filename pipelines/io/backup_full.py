@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deltalake import DeltaTable
 
@@ -68,9 +68,10 @@ def full(settings: Settings, folder: Path, tell: Callable[[int, int], None] = la
                 found.repaired.append(line["path"])
             else:
                 found.damaged.append(damage)
-        found.unused = _mark_unused(writer, {damage.path for damage in found.damaged})
+        use = _use(writer, {damage.path for damage in found.damaged})
+        found.unused = _mark_unused(writer, use)
         if found.manifest_damage:
-            _let_go_of_what_went(writer, found)
+            _let_go_of_what_went(writer, found, use)
         facts = writer.state.facts  # a full backup ships nothing, so it holds what the last round held
         writer.begin_generation()
         found.generation = writer.seal(at=time.time(), tables={}, ends={}, facts={**facts, "full": True}).generation
@@ -99,33 +100,48 @@ def _repaired(settings: Settings, folder: Path, line: Mapping[str, Any]) -> bool
     return made["sha256"] == line["sha256"]
 
 
-def _let_go_of_what_went(writer: Writer, found: Full) -> None:
-    """The lost lines said of some files that they were dropped: those are no damage where no restore needs them."""
-    needs = {line["path"] for line in restore_needs.needed(writer.folder, writer.state)}
-    went = [damage for damage in found.damaged if damage.why == store.MISSING and damage.path not in needs]
-    writer.discard(damage.path for damage in went)
-    found.damaged = [damage for damage in found.damaged if damage not in went]
+class _Use(NamedTuple):
+    """Paths that the tables' newest versions need; tables of which nobody knows it, for their log is damaged."""
+
+    paths: set[str]
+    unknown: set[str]
+
+    def holds(self, path: str, line: Mapping[str, Any]) -> bool:
+        return path in self.paths or line.get("table") in self.unknown
 
 
-def _mark_unused(writer: Writer, damaged: set[str]) -> int:
-    """Note since when files are in no table any more: from now on, unless it was noted before.
-
-    Of a table whose log is damaged nobody knows it.
-    """
-    used, unknown = set(), set()
+def _use(writer: Writer, damaged: set[str]) -> _Use:
+    use = _Use(set(), set())
     for name, version in writer.state.tables.items():
-        base = backup_lake.folder_of(name)
-        if any(line["path"] in damaged for line in backup_lake.logged(writer.state, name, version)[0]):
-            unknown.add(name)
+        opens, _ = backup_lake.logged(writer.state, name, version)
+        if any(line["path"] in damaged for line in opens):
+            use.unknown.add(name)
             continue
+        base = backup_lake.folder_of(name)
         table = DeltaTable(writer.folder / base, version=version)
-        used |= {f"{base}/{file.path}" for file in backup_lake.files_of(table)}
+        use.paths.update(line["path"] for line in opens)
+        use.paths.update(f"{base}/{file.path}" for file in backup_lake.files_of(table))
+    return use
+
+
+def _mark_unused(writer: Writer, use: _Use) -> int:
+    """Note since when files are in no table any more: from now on, unless it was noted before."""
     marked = 0
     for path, line in list(writer.state.of(DATA).items()):
-        if path not in used and line["table"] not in unknown and line.get("unused_since") is None:
+        if not use.holds(path, line) and line.get("unused_since") is None:
             writer.note({**line, "unused_since": time.time()})
             marked += 1
     return marked
+
+
+def _let_go_of_what_went(writer: Writer, found: Full, use: _Use) -> None:
+    """The lost lines said of some files that they were dropped: those are no damage where no restore needs them."""
+    state = writer.state
+    beside = {line["path"] for line in restore_needs.beside_the_tables(state, state)}
+    missing = [damage.path for damage in found.damaged if damage.why == store.MISSING]
+    went = {path for path in missing if path not in beside and not use.holds(path, state.files[path])}
+    writer.discard(went)
+    found.damaged = [damage for damage in found.damaged if damage.path not in went]
 
 
 def retain(folder: Path, policy: Mapping[str, Any], now: float) -> tuple[int, int, int]:

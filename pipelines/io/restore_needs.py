@@ -37,17 +37,19 @@ def tables_needed(folder: Path, state: State) -> dict[str, list[Line]]:
 def needed(folder: Path, state: State) -> list[Line]:
     """Every line without which there is no restore to `state`. Raises as `tables_needed`."""
     newest = newest_sound(folder)
-    versions = _versions(state, newest).items()
-    logs = [line for name, (of, at) in versions for line in backup_lake.logged(of, name, at)[0]]
-    data = [line for name, (of, at) in versions for line in backup_lake.data_of(of, folder, name, at)]
-    return [*logs, *data, *_beside_the_tables(state, newest)]
+    versions = _versions(state, newest)
+    data = [line for name, (of, at) in versions.items() for line in backup_lake.data_of(of, folder, name, at)]
+    return [*_logs(versions), *data, *beside_the_tables(state, newest)]
 
 
 def damaged_of(folder: Path, state: State) -> list[Damage]:
     """What a restore to `state` needs and is not as it was written, by hash; the tables' logs alone where they are."""
-    versions = _versions(state, newest_sound(folder))
-    logs = [line for name, (of, at) in versions.items() for line in backup_lake.logged(of, name, at)[0]]
+    logs = _logs(_versions(state, newest_sound(folder)))
     return store.damages(folder, logs) or store.damages(folder, needed(folder, state))
+
+
+def _logs(versions: dict[str, tuple[State, int]]) -> list[Line]:
+    return [line for name, (of, at) in versions.items() for line in backup_lake.logged(of, name, at)[0]]
 
 
 def _versions(state: State, newest: State) -> dict[str, tuple[State, int]]:
@@ -58,7 +60,7 @@ def _versions(state: State, newest: State) -> dict[str, tuple[State, int]]:
     }
 
 
-def _beside_the_tables(state: State, newest: State) -> list[Line]:
+def beside_the_tables(state: State, newest: State) -> list[Line]:
     """Whole copies, the raw tail, files of the home: without what was taken out on purpose since."""
     tails = [line for line in newest.of(TAIL).values() if line["first"] < state.ends.get(line["place"], 0)]
     copies = {what: _standing(state, newest, what) for what in (IDENTITY, AIRFLOW)}

@@ -91,6 +91,10 @@ class StoreArchive:
         for path in sorted((self.root / _REFUSED).glob("*.json")):
             yield path.stem, json.loads(path.read_text(encoding="utf-8"))
 
+    def open_refused(self, sha256: str) -> bytes | None:
+        """The bytes of a refused file, as `open` gives them."""
+        return self.open(self.root / _REFUSED, sha256)
+
     def forget_refused(self, sha256: str) -> None:
         """A refused file leaves the archive, with its reason."""
         for suffix in (".json", SUFFIX):

@@ -18,9 +18,9 @@ from pipelines.stores.verdicts import FileIncomplete, FileRefused
 ZIP = b"PK\x03\x04"
 OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 _CHUNK = 1 << 20
-# What zipfile raises for a file that is cut or whose bytes were altered; NotImplementedError where the altered byte
-# names a compression it does not know.
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+# What zipfile raises for a file that is cut or whose bytes were altered; a RuntimeError where the altered byte names a
+# compression it does not know, or says that there is a password.
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
 def is_workbook(content: bytes) -> bool:

@@ -218,3 +218,17 @@ def test_what_the_lost_lines_dropped_is_no_damage(home, folder):
     assert (found.damaged, bool(found.manifest_damage)) == ([], True)
     assert backup_full.full(home, folder).damaged == []
     assert rows(folder, 2) == [1, 2]
+
+
+def test_a_manifest_is_mended_though_the_log_of_a_table_is_lost_as_well(home, folder):
+    """One disk error seldom comes alone: what nobody has any more is named, and the backup goes on."""
+    path = manifest.file_of(folder, 1)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[-1] = lines[-1].replace(b'"round": 2', b'"round": 7')
+    path.write_bytes(b"".join(lines))
+    name = "lake/silver/orders/_delta_log/00000000000000000000.json"
+    for place in (folder, home.home):
+        (place / name).unlink()
+    found = backup_full.full(home, folder)
+    assert ([damage.path for damage in found.damaged], bool(found.manifest_damage)) == ([name], True)
+    assert manifest.read(folder).generation == 2
