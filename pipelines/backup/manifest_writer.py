@@ -34,7 +34,6 @@ class Writer:
         self.folder, self.state = folder, state or State()
         self._pending: list[str] = []
         self._leaving: list[str] = []
-        self._begins = False
         self._sealed = (self.state.generation, self.state.lines)
         if self.state.generation == 0:
             self.begin_generation()
@@ -70,8 +69,8 @@ class Writer:
     def begin_generation(self) -> None:
         """A new file of lines that repeats what there is."""
         before = self.state
-        self._pending, self._begins = [], True
-        # A file of the next number may be there: of a writer that was killed, or damaged.
+        self._pending = []
+        # A file of the next number may be there, of a writer that was killed, or damaged: it is let be.
         self.state = State(max([before.generation, *generations(self.folder)]) + 1, rounds=before.rounds)
         for line in before.files.values():
             self.note(line)
@@ -109,11 +108,11 @@ class Writer:
         )  # fmt: skip
         path = file_of(self.folder, self.state.generation)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.open("w" if self._begins else "a", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.write("".join(f"{line}\n" for line in self._pending))
             file.flush()
             os.fsync(file.fileno())
-        self._pending, self._begins = [], False
+        self._pending = []
         head = {"generation": self.state.generation, "lines": self.state.lines, "chain": self.state.chain, "at": at}
         write_json(self.folder / HEAD, head)
         self._sealed = (self.state.generation, self.state.lines)
