@@ -100,6 +100,13 @@ def _channel(table: SourceTable, code: object) -> str:
     return (column.map or {}).get(text, text)
 
 
+def not_deleted_in_mysql(column: str) -> str:
+    """As `second_path.not_deleted_sql` has it, in the source's own words; MySQL 5 knows no REGEXP_REPLACE."""
+    mark = f"LOWER(TRIM(COALESCE(CAST({quoted_name(column)} AS CHAR), '')))"
+    whole = f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {mark}))"
+    return f"CASE WHEN LOCATE('.', {mark}) > 0 THEN {whole} ELSE {mark} END IN ({ALIVE})"
+
+
 def _mysql_figures(mysql: MySqlTable, table: SourceTable, keys: Sequence[str] | None) -> Sequence[tuple]:
     by = grouped(table)
     code = quoted_name(by.channel.source) if by.channel and by.channel.source else "''"
@@ -111,8 +118,7 @@ def _mysql_figures(mysql: MySqlTable, table: SourceTable, keys: Sequence[str] | 
         numbers += [f"COUNT({value})", f"SUM(ROUND({value} * {measure.multiply or 1} * 1000))"]
     where = [f"{quoted_name(table.key)} IN ({', '.join(['%s'] * len(keys))})"] if keys is not None else []
     if table.deleted_column:
-        mark = f"LOWER(TRIM(COALESCE(CAST({quoted_name(table.deleted_column)} AS CHAR), '')))"
-        where.append(f"REGEXP_REPLACE({mark}, '[.]0+$', '') IN ({ALIVE})")
+        where.append(not_deleted_in_mysql(table.deleted_column))
     condition = f"WHERE {' AND '.join(where)}" if where else ""
     with mysql.cursor() as cursor:
         cursor.execute(

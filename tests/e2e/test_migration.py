@@ -19,6 +19,7 @@ from deltalake import DeltaTable
 from infra.stack.settings import PROJECT_ROOT
 from jobs.ops import migration_runs
 from jobs.ops.auditing import audit_log
+from pipelines.io import second_reading
 from pipelines.migration import declaration
 from pipelines.simulation import legacy_desk
 from tests.bench import migration_damage, migration_source
@@ -135,3 +136,18 @@ def outcomes(settings, key: str) -> list[str | None]:
 def test_cutting_over_wants_the_word_that_nobody_writes(desk) -> None:
     _, file, _ = desk
     assert migrate("cut-over", file).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("mark", "alive"),
+    [
+        (None, True), ("", True), ("0", True), ("0.0", True), (" N ", True), ("否", True), ("0000-00-00", True),
+        ("0000-00-00 00:00:00", True),
+        ("0000-00-00 00:00:00.000000", True),  # a DATETIME(6)
+        ("1", False), ("10", False), ("1.0", False), ("2024-05-01 10:00:00", False), ("2024-05-01 00:00:00.000", False),
+    ],
+)  # fmt: skip
+def test_a_soft_delete_is_read_by_the_old_systems_own_sql_as_by_ours(desk, mark, alive) -> None:
+    settings, _, _ = desk
+    asked = f"SELECT 1 FROM (SELECT %s AS sc) AS marks WHERE {second_reading.not_deleted_in_mysql('sc')}"
+    assert bool(migration_source.ask(settings, asked, mark)) == alive
