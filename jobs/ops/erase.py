@@ -26,6 +26,7 @@ from jobs.ops import erasure_stores as stores
 from jobs.ops import erasure_topics as topics
 from jobs.ops.auditing import login, write_down
 from jobs.ops.flush import JOB, flush
+from jobs.ops.migration_state import at_rest
 from pipelines import contracts
 from pipelines.backup.places import backup_folder
 from pipelines.io import gold_lock, vault_table, vault_topic
@@ -78,6 +79,7 @@ def command(
         vault_topic.locked(settings.keys),
         console.status("") as line,
         gold_lock.no_build(settings.home, line.update),
+        at_rest(settings),
     ):
         made = erase(settings, who, subject=customer or "by tokens", role=role, reason=reason, tell=line.update)
     print_certificate(made, console)

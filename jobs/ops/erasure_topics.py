@@ -61,8 +61,10 @@ def _not_passed(settings: Settings, begins: Mapping[Source, int]) -> list[Source
     for name in telling(["tiering"]):
         fed = [source for source in begins if source.topic in contracts.table(name).topics]
         if fed:
-            table = DeltaTable(str(settings.table_path(name)))
-            late |= {s for s in fed if (table.transaction_version(s.application) or 0) < begins[s]}
+            path = settings.table_path(name)  # not there yet: nothing has been read for it
+            table = DeltaTable(str(path)) if (path / "_delta_log").exists() else None
+            passed = {s: table.transaction_version(s.application) if table else None for s in fed}
+            late |= {source for source, position in passed.items() if (position or 0) < begins[source]}
     raw = {name for name, topic in contracts.topics().items() if topic.format == "raw"}
     for group in contracts.policy("erasure")["groups"]:
         positions = progress.committed(settings.bootstrap, group, [source.place for source in begins])

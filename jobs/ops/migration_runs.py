@@ -228,6 +228,7 @@ def _compared(
         figures = second_reading.source_kpis(migration.kind, table, mysql)
         excepted = second_reading.source_kpis(migration.kind, table, mysql, [r.key for r in found.rejected])
         ours = stored_history.stored_kpis(connection, table)
+        found.source_deleted = second_reading.rows_marked_deleted(migration.kind, table, mysql)
         found.kpi_groups = len(figures)
         found.kpi_unequal = list(certifying.unequal_figures(figures, excepted, ours))
     return found

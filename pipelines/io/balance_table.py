@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -17,6 +16,7 @@ from pipelines import contracts
 from pipelines.io import gold_lock, retention
 from pipelines.io.balance_inputs import changed_hours, coordinates
 from pipelines.io.delta import open_store, writer_properties
+from pipelines.io.duckdb_lake import spilling
 from pipelines.io.lake_tables import arrow_files
 from pipelines.tables.data_balance import BRONZE, ROLE_OF, build, is_closed
 
@@ -38,9 +38,7 @@ def compute(
 ) -> pa.Table:
     """Balance of `hours` straight from the tables; an empty table where there is no bronze yet."""
     wanted = sorted(hours)
-    with duckdb.connect() as connection:
-        connection.execute(f"SET memory_limit = '{int(memory_limit_mb)}MB'")
-        connection.execute("SET temp_directory = ?", [str(settings.home / "scratch" / "balance")])
+    with spilling(settings.home / "scratch" / "balance", memory_limit_mb) as connection:
         found = {name: coordinates(connection, settings.table_path(name), wanted) for name in INPUTS}
         bronze = found.pop(BRONZE)
         if bronze is None:

@@ -31,14 +31,16 @@ _BATCH = 10_000
 
 
 @contextmanager
-def spilling(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def spilling(folder: Path, memory_mb: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection for many rows beside an engine: 512 MB a core, the rest in ``folder``; instants are UTC.
 
-    By default it takes four fifths of the machine. Each of its threads holds blocks that can't be spilled.
+    By default it takes four fifths of the machine. Each of its threads holds blocks that can't be spilled. The folder
+    is made here: where two levels of it lack, DuckDB fails at its first spill, ten million rows into the work.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     with duckdb.connect() as connection:
         threads = connection.execute("SELECT current_setting('threads')").fetchone()[0]
-        connection.execute(f"SET memory_limit = '{512 * int(threads)}MB'")
+        connection.execute(f"SET memory_limit = '{int(memory_mb or 512 * int(threads))}MB'")
         connection.execute("SET temp_directory = ?", [str(folder)])
         connection.execute("SET TimeZone = 'UTC'")
         yield connection

@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from deltalake.transaction import AddAction
 
 from pipelines.io.delta import SKIPPING, writer_properties
 from pipelines.io.delta_upkeep import SCRATCH, RearrangeFailed, TableFile, files_of, moved_in, replace_files
+from pipelines.io.duckdb_lake import spilling
 from pipelines.migration.second_path import literal
 
 ORDER = ("phone_token", "customer_id", "occurred_at")
@@ -111,10 +111,7 @@ def _sorted_files(
     statistics = {k: v for k, v in metadata.configuration.items() if k == SKIPPING}
     blooms = {"customer_id": ROW_GROUP_ROWS // 4}
     layout = writer_properties(schema, row_group_rows=ROW_GROUP_ROWS, bloom_filters=blooms)
-    with duckdb.connect() as connection:
-        connection.execute(f"SET memory_limit = '{int(memory_mb)}MB'")
-        connection.execute("SET temp_directory = ?", [str(scratch)])
-        connection.execute("SET TimeZone = 'UTC'")
+    with spilling(scratch, memory_mb) as connection:
         files = f"read_parquet([{listed}], hive_partitioning=false, union_by_name=true)"
         query = f"SELECT {columns} FROM {files} ORDER BY {order}"  # noqa: S608
         rows = connection.sql(query).to_arrow_reader(ROW_GROUP_ROWS)

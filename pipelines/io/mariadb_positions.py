@@ -85,7 +85,8 @@ def least_positions(engine: Engine) -> dict[str, int]:
         "SELECT cluster_topic_id, partition_no, MIN(next_offset) FROM stream_offsets"
         " GROUP BY cluster_topic_id, partition_no"
     )
-    with engine.connect() as connection:
+    with engine.begin() as connection:
+        Positions.create(connection)  # a lake of history alone has no reader that made it
         return {f"{topic}/{partition}": int(least) for topic, partition, least in connection.execute(query)}
 
 

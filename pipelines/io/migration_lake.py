@@ -185,8 +185,15 @@ class HistoryLake:
             return
         if newest:
             end = self.end(BRONZE, partition)
-            first = end - 1
         with spilling_aside() as connection:
+            if newest:  # not always the one before the end: an erasure may have taken that
+                first = (
+                    connection.execute(
+                        f"SELECT max(raw_offset) FROM ({self._scan(path)}) WHERE raw_topic = ? AND raw_partition = ?",  # noqa: S608
+                        [self._topic, partition],
+                    ).fetchone()[0]
+                    or 0
+                )
             yield from connection.execute(
                 f"SELECT {columns} FROM ({self._scan(path)}) WHERE raw_topic = ? AND raw_partition = ? "  # noqa: S608
                 "AND raw_offset >= ? AND raw_offset < ? ORDER BY raw_offset",

@@ -24,6 +24,7 @@ from pipelines.io.backup_topics import TAIL, Record
 from pipelines.io.committed_log import CommittedLog
 from pipelines.io.delta import Move
 from pipelines.io.delta_upkeep import files_of
+from pipelines.io.duckdb_lake import spilling
 from pipelines.io.tiering_service import open_table
 from pipelines.privacy.bronze_cipher import open_bronze
 from pipelines.privacy.keys import MasterKey
@@ -51,8 +52,7 @@ def bring_tables(settings: Settings, folder: Path, needed: Mapping[str, Sequence
 
 def cuts(settings: Settings, ends: Mapping[str, int]) -> dict[str, int]:
     """Where each raw partition begins again, by `pipelines.backup.cut.cuts` over the restored tables."""
-    with duckdb.connect() as connection:
-        connection.execute("SET temp_directory = ?", [str(settings.home / "scratch" / "restore")])
+    with spilling(settings.home / "scratch" / "restore") as connection:
         bronze = _relation(connection, settings, [BRONZE])
         return cut.cuts(connection, bronze, _relation(connection, settings, list(ROLE_OF)), ends)
 

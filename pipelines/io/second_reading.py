@@ -107,6 +107,19 @@ def not_deleted_in_mysql(column: str) -> str:
     return f"CASE WHEN LOCATE('.', {mark}) > 0 THEN {whole} ELSE {mark} END IN ({ALIVE})"
 
 
+def rows_marked_deleted(kind: str, table: SourceTable, mysql: MySqlTable | None) -> int:
+    """Source rows that its own mark calls deleted: they are in none of the figures, so their number is told."""
+    if table.deleted_column is None:
+        return 0
+    if mysql is not None:
+        alive = not_deleted_in_mysql(table.deleted_column)
+        with mysql.cursor() as cursor:
+            cursor.execute(f"SELECT COUNT(*) FROM {quoted_name(table.name)} WHERE NOT ({alive})")  # noqa: S608
+            return int(cursor.fetchall()[0][0])
+    with spilling_aside() as connection, reading_sql(kind, table) as rows:
+        return connection.execute(f"SELECT count(*) FROM {rows} WHERE NOT ({not_deleted_sql(table)})").fetchone()[0]  # noqa: S608
+
+
 def _mysql_figures(mysql: MySqlTable, table: SourceTable, keys: Sequence[str] | None) -> Sequence[tuple]:
     by = grouped(table)
     code = quoted_name(by.channel.source) if by.channel and by.channel.source else "''"
@@ -146,4 +159,6 @@ def _file_figures(kind: str, table: SourceTable, keys: Sequence[str] | None) -> 
         ).fetchall()
 
 
-__all__ = ["MEASURES", "Grouped", "Kpis", "expected_rows", "expected_sql", "grouped", "source_kpis"]
+__all__ = [
+    "MEASURES", "Grouped", "Kpis", "expected_rows", "expected_sql", "grouped", "rows_marked_deleted", "source_kpis",
+]  # fmt: skip

@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines import contracts
+from pipelines.io.duckdb_lake import spilling
 from pipelines.io.migration_lake import BRONZE, history_files
 from pipelines.io.second_reading import Kpis, grouped
 from pipelines.migration.declaration import SourceTable
@@ -68,10 +69,7 @@ def stored(
 
     ``coded`` makes the key as the target holds it out of the source's (a CRM's number stands nowhere in clear).
     """
-    with duckdb.connect() as connection:
-        connection.execute(f"SET memory_limit = '{int(memory_mb)}MB'")
-        connection.execute("SET temp_directory = ?", [str(scratch)])
-        connection.execute("SET TimeZone = 'UTC'")
+    with spilling(scratch, memory_mb) as connection:
         connection.execute("SET preserve_insertion_order = false")
         for view, sql in _views(table, topic, table_path).items():
             connection.execute(f"CREATE TEMP VIEW {view} AS {sql}")

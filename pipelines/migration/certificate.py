@@ -53,6 +53,7 @@ def _table(one: Compared, accepted: Mapping[str, str], named: int) -> dict[str, 
         "targets": list(one.targets),
         "holds": holds and all(h["equal"] for h in hashes.values()),
         "source_rows": one.source_rows,
+        "source_deleted": one.source_deleted,
         "accuracy": one.accuracy,
         "balance": one.balance._asdict() | {"closes": one.balance.closes},
         "column_hashes": hashes,
@@ -116,6 +117,11 @@ def _lines_of(part: Mapping[str, Any]) -> list[str]:
         f"  figures by month and channel 按月按渠道指标: {part['figures']['groups']} groups, "
         + (f"{len(part['figures']['unequal'])} UNEQUAL 不一致" if part["figures"]["unequal"] else "all equal 全部一致"),
     ]
+    if part["source_deleted"]:
+        lines.append(
+            f"  marked as deleted in the source 来源中已标记删除: {part['source_deleted']:,} rows, in none of the "
+            "figures 不计入指标"
+        )
     for exception in part["exceptions"]:
         why = exception["accepted"] or "NOT ACCEPTED 未接受"
         lines.append(f"  exception 例外: {exception['rule']}, {exception['rows']} rows: {why}")

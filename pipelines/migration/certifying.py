@@ -25,7 +25,7 @@ Expected = Callable[[], Iterable[pa.Table]]
 
 @dataclass
 class Compared:
-    """What was found about one source table."""
+    """What was found about one source table. `source_deleted`: rows that the source's own mark calls deleted."""
 
     name: str
     targets: tuple[str, ...]
@@ -34,6 +34,7 @@ class Compared:
     hashes: dict[str, tuple[str, str]]
     rejected: list[Rejected]
     differences: list[Difference]
+    source_deleted: int = 0
     kpi_groups: int = 0
     kpi_unequal: list[tuple[str, str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
 

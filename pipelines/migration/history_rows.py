@@ -31,6 +31,7 @@ from pipelines.privacy.free_text import redact, redact_json
 from pipelines.privacy.payloads import coordinates
 
 REJECTS, REVIEW = "quarantine.rejects", "review.queue"
+LAST_OUTPUT = REJECTS  # of every source table; as far as it has come, so have all others
 KEY_TWICE = "migration.key_twice"
 OTHER_TARGET, OUT_OF_RANGE = "migration.other_target", "time.out_of_range"
 _TABLE_OF_TOPIC = {
@@ -51,8 +52,8 @@ class Judged(NamedTuple):
 
 
 def outputs(table: SourceTable) -> tuple[str, ...]:
-    """Every table that a chunk of this source table may write to."""
-    return (*table.targets, REJECTS, *((REVIEW,) if table.review else ()))
+    """Every table that a chunk of this source table may write to, in the order of writing."""
+    return (*table.targets, *((REVIEW,) if table.review else ()), LAST_OUTPUT)
 
 
 def judged(chunk: Chunk, table: SourceTable, context: CleaningContext, processed_us: int) -> Judged:

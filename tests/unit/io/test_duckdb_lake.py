@@ -120,3 +120,11 @@ def test_instants_before_1970_and_after_2099_survive(tmp_path):
     early, late = datetime(1969, 12, 31, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
     write(tmp_path, SILVER, [interaction(1, occurred_at=early), interaction(2, occurred_at=late)])
     assert _all(tmp_path, "SELECT min(occurred_at), max(occurred_at) FROM silver.interactions") == [(early, late)]
+
+
+def test_what_does_not_fit_into_memory_goes_into_a_folder_nobody_made(tmp_path):
+    aside = tmp_path / "scratch" / "aside"
+    with duckdb_lake.spilling(aside, memory_mb=64) as connection:
+        rows = connection.execute("SELECT md5(range::VARCHAR) AS said FROM range(2_000_000) ORDER BY said")
+        assert rows.fetchone() is not None
+        assert list(aside.iterdir())  # it did spill, or this test says nothing

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import shutil
 
+import polars as pl
 import pytest
 
 from pipelines.cleaning.context import CleaningContext
 from pipelines.io import second_reading, stored_history
 from pipelines.io.migration_mysql import SourceRefused
-from pipelines.migration import certifying
+from pipelines.migration import certificate, certifying
 from tests.bench import migration_damage
 from tests.unit.migration.desks import KEY, Desk
 
@@ -28,6 +29,7 @@ def compared(desk: Desk):
         ours = stored_history.stored_kpis(connection, desk.table)
         found.kpi_unequal = list(certifying.unequal_figures(source, excepted, ours))
         found.kpi_groups = len(source)
+        found.source_deleted = second_reading.rows_marked_deleted(desk.kind, desk.table, None)
     return found
 
 
@@ -43,6 +45,21 @@ def test_an_honest_copy_is_accurate_but_for_its_rejects(tmp_path, kind) -> None:
     assert all(source == lake for source, lake in found.hashes.values())
     assert found.kpi_unequal == []
     assert found.kpi_groups > 500
+
+
+def test_rows_that_the_source_calls_deleted_are_told(tmp_path) -> None:
+    desk = Desk(tmp_path, 100, deleted={"column": "sc"})
+    file = desk.source / "fw_jl_000.csv"
+    rows = pl.read_csv(file, infer_schema=False)
+    rows.with_columns(pl.Series("sc", ["1" if n in (3, 30) else "0" for n in range(100)])).write_csv(file)
+    desk.copier().full(desk.files())
+    stated = certificate.certificate(
+        "old_desk", [compared(desk)], dict.fromkeys(desk.dirt.values(), "known"), source="csv files", issued_at="now",
+        named_differences=5, cut_over=False,
+    )  # fmt: skip
+    (part,) = stated["tables"]
+    assert (stated["certified"], part["source_rows"], part["source_deleted"]) == (True, 98, 2)
+    assert "来源中已标记删除: 2 rows" in certificate.as_text(stated, "0" * 64, None)
 
 
 @pytest.mark.parametrize("encoding", ["gbk", "gb18030", "utf-8-sig"])

@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 
 from infra.stack.settings import Ports, Settings
+from pipelines.io import delta_erasure
 from pipelines.io.balance_table import BalanceTable, read
 from pipelines.io.migration_lake import BRONZE, HistoryLake
+from pipelines.migration.chunks import FULL
 from pipelines.tables.data_balance import breaches, build
 from tests.unit.migration.desks import Desk
 
@@ -50,6 +52,15 @@ def test_every_row_stands_in_exactly_one_table(tmp_path, kind) -> None:
     refused = zip(rejects["raw_offset"], rejects["rule"], strict=True)
     assert {keys[offset].decode(): rule for offset, rule in refused} == desk.dirt
     assert len(desk.dirt) == 9
+
+
+def test_where_a_copy_goes_on_after_its_newest_rows_were_erased(tmp_path) -> None:
+    desk = Desk(tmp_path, 300)
+    desk.copier().full(desk.files())
+    rows = desk.rows(BRONZE).sort("raw_offset")
+    delta_erasure.erase(desk.path(BRONZE), ["raw_offset"], lambda frame: frame["raw_offset"] >= 298)
+    assert desk.lake().last_key(FULL) == rows["key_bytes"][297].decode()
+    assert desk.lake().end(BRONZE, FULL) == 300  # no offset is given twice
 
 
 def test_a_second_run_changes_nothing(tmp_path) -> None:

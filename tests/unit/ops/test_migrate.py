@@ -7,7 +7,9 @@ import yaml
 from typer.testing import CliRunner
 
 from jobs import cli
-from jobs.ops.migration_state import State, locked
+from jobs.ops.migration_state import State, at_rest, locked
+from pipelines import contracts
+from pipelines.io.delta import Move, open_store
 from pipelines.migration import declaration
 from pipelines.simulation import legacy_desk
 
@@ -59,3 +61,30 @@ def test_a_source_without_its_address_says_what_to_set(file, monkeypatch):
     file.write_text(yaml.safe_dump(stated))
     monkeypatch.delenv("OLD_DESK_URL", raising=False)
     assert "set OLD_DESK_URL" in str(run("check", str(file)).exception)
+
+
+def moved_to(settings, name: str, offset: int) -> None:
+    """The table as far as that offset of the source table's full copy; positions need no rows."""
+    table = contracts.table(name)
+    schema = contracts.arrow_schema(table)
+    store = open_store(settings.table_path(name), schema, table.partition_by, name=name, description="")
+    known = store.positions(["history.old_desk.fw_jl/0"]).get("history.old_desk.fw_jl/0")
+    store.append(schema.empty_table(), {"history.old_desk.fw_jl/0": Move(known, offset)})
+
+
+def test_nobody_is_erased_while_rows_are_on_their_way(file, settings):
+    migration = declaration.load(file)
+    with at_rest(settings):  # nothing was migrated yet
+        pass
+    with locked(settings, migration):
+        state = State.load(settings, migration)
+        state.tables["fw_jl"] = {"mark": None}
+        state.save()
+        with pytest.raises(RuntimeError, match="another command is at work on migration old_desk"), at_rest(settings):
+            pass
+    moved_to(settings, "bronze.raw_events", 500)
+    with pytest.raises(RuntimeError, match="with 500 rows of fw_jl on their way"), at_rest(settings):
+        pass
+    moved_to(settings, "quarantine.rejects", 500)
+    with at_rest(settings), pytest.raises(RuntimeError, match="another command"), locked(settings, migration):
+        pass
