@@ -30,7 +30,7 @@ from pipelines.privacy.keys import MasterKey
 from pipelines.privacy.payloads import coordinates
 
 LAKE, TAIL, STATE = "backup: files of the lake", "backup: raw tail", "backup: identity state"
-FILES, TOPICS = "backup: archived files of stores", "backup: small topics"
+FILES, TOPICS, VAULT = "backup: archived files of stores", "backup: small topics", "backup: tail of the vault"
 _BATCH_ROWS = 20_000
 
 
@@ -46,6 +46,7 @@ def count(settings: Settings, who: Person) -> dict[str, int]:
     return {
         LAKE: sum(_of_file(folder, line, who) for line in state.of(backup_lake.DATA).values()),
         TAIL: sum(_of_tail(folder, path, line, key, who) for path, line in state.of(backup_topics.TAIL).items()),
+        VAULT: sum(_of_copy(folder, path, line, key, who) for path, line in state.of(backup_topics.VAULT_TAIL).items()),
         FILES: _of_archive(folder, state, who, key),
         TOPICS: sum(_of_copy(folder, path, line, key, who) for path, line in state.of(backup_topics.TOPIC).items()),
         STATE: sum(_of_dump(folder, path, line, key, who) for path, line in state.of(IDENTITY).items()),

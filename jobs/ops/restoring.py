@@ -28,7 +28,15 @@ from pipelines.cleaning import baseline_records
 from pipelines.cleaning.context import CleaningContext
 from pipelines.cleaning.remembered import SEEN
 from pipelines.identity import map_records
-from pipelines.io import backup_keys, raw_rewrite, restore_identity, restore_lake, restore_serving, seen_messages
+from pipelines.io import (
+    backup_keys,
+    raw_rewrite,
+    restore_identity,
+    restore_lake,
+    restore_serving,
+    restore_vault,
+    seen_messages,
+)
 from pipelines.io.compacted_tail import CompactedTail
 from pipelines.io.publisher import publish
 from pipelines.io.restore_needs import damaged_of, tables_needed
@@ -112,7 +120,7 @@ def restore(
     told.served = restore_serving.files(settings, folder, state)
     told.served |= restore_serving.compacted(settings, folder, state, key)
     told.served |= restore_identity.identity(settings, folder, state, key, said_again)
-    told.served["identity.vault (topic)"] = restore_serving.vault(settings, tiering)
+    told.served |= restore_vault.vault(settings, tiering, folder, state, key)
     told.served["audit.log"] = restore_serving.audit(settings, tiering)
     serving = contracts.policy("serving")
     told.served["interactions (MariaDB)"] = restore_serving.served_interactions(

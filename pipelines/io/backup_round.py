@@ -1,7 +1,7 @@
 """One round of the shipper: everything new into the backup folder, sealed as one state that a restore can go to.
 
 What is made of other tables goes before what it was made of, and the raw messages go last: so a message that stands
-in an output of the round stands in the round's bronze or tail as well.
+in an output of the round stands in the round's bronze or tail as well, and its tokens in the vault's table or tail.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from pipelines.io import backup_identity, backup_topics, lake_tables
 from pipelines.io.backup_home_files import ship_home_files
 from pipelines.io.backup_keys import ship_keys
 from pipelines.io.backup_lake import Shipped, ship_table
+from pipelines.io.backup_topics import VAULT_TAIL
 from pipelines.io.committed_log import LogRefused, Source, TopicChanged
 from pipelines.io.compacted_tail import TailError
 from pipelines.io.mariadb import connect
@@ -43,6 +45,7 @@ from pipelines.tables.data_balance import BRONZE
 log = logging.getLogger(__name__)
 
 IDENTITY, AIRFLOW, CERTIFICATE = "identity", "airflow", "certificate"
+VAULT = "identity.vault"
 _ORDER = {"gold": 0, "bronze": 2}
 
 
@@ -91,10 +94,11 @@ class Shipper:
     def __init__(self, settings: Settings, policy: Mapping[str, Any], key: MasterKey):
         self._settings, self._policy, self._key = settings, policy, key
         self.folder = backup_folder(settings)
-        self._tail = backup_topics.RawTail(settings.bootstrap, contracts.table(BRONZE).topics, key)
+        self._tail = backup_topics.TopicTail(settings.bootstrap, contracts.table(BRONZE).topics, key)
+        self._vault = backup_topics.TopicTail(settings.bootstrap, contracts.table(VAULT).topics, key, VAULT_TAIL)
         self._identity_seen, self._identity_rests_until, self._airflow_seen = "", 0.0, 0.0
         self._writer: Writer | None = None
-        self._home, self._bronze = home_id(settings), None
+        self._home, self._shipped = home_id(settings), {}
 
     def round(self) -> Told:
         """Ship what is new. Raises what Kafka, Delta and the disk raise; nothing then counts, and the next goes on."""
@@ -108,7 +112,7 @@ class Shipper:
     def _begin_again(self) -> None:
         """What was noted went with the writer, or the manifest is another: nothing that was seen before counts."""
         self._writer = None
-        self._tail.forget()
+        self._forget_topics()
         self._identity_seen, self._identity_rests_until, self._airflow_seen = "", 0.0, 0.0
 
     def _round(self) -> Told:
@@ -136,14 +140,17 @@ class Shipper:
                 ship_table(writer, name, there[name], shipped)
             except FileNotFoundError as error:
                 troubles.append(f"{name}: {error.filename} went meanwhile; the next round takes it")
-        self._bronze = shipped.tables.get(BRONZE, writer.state.tables.get(BRONZE))
+        self._shipped = dict(writer.state.tables) | shipped.tables
         tail, behind = backup_topics.Tail({}, 0, 0), True
         try:
-            tail = self._tail.ship(writer, self._covered, wait_s=self._policy["tail_wait_s"], round_=number)
-            behind = not self._tail.at_end
+            wait_s = self._policy["tail_wait_s"]
+            # After the rows: of a token that stands in one of them the value is in the vault's table or in here.
+            self._vault.ship(writer, partial(self._covered, VAULT), wait_s=wait_s, round_=number)
+            tail = self._tail.ship(writer, partial(self._covered, BRONZE), wait_s=wait_s, round_=number)
+            behind = not (self._tail.at_end and self._vault.at_end)
         except (KafkaException, LogRefused, TopicChanged) as error:
-            self._tail.forget()
-            troubles.append(f"raw topics: {error}")
+            self._forget_topics()
+            troubles.append(f"raw topics and the vault's: {error}")
         # Everything acknowledged before that is in the backup; a round that did not come to the log's end adds nothing.
         covers_until = writer.state.facts.get("covers_until", 0.0) if behind else began_at
         facts = {"began_at": began_at, "covers_until": covers_until, "newest_ms": tail.newest_ms, "home": self._home}
@@ -160,11 +167,15 @@ class Shipper:
             self._writer = writer
         return self._writer
 
-    def _covered(self, sources: list[Source]) -> dict[Source, int]:
-        """Next offset of each source that bronze as shipped by now holds, whatever was committed since."""
-        if self._bronze is None:
+    def _forget_topics(self) -> None:
+        self._tail.forget()
+        self._vault.forget()
+
+    def _covered(self, name: str, sources: list[Source]) -> dict[Source, int]:
+        """Next offset of each source that a table as shipped by now holds, whatever was committed since."""
+        if name not in self._shipped:
             return dict.fromkeys(sources, 0)
-        table = DeltaTable(self._settings.table_path(BRONZE), version=self._bronze)
+        table = DeltaTable(self._settings.table_path(name), version=self._shipped[name])
         return {source: table.transaction_version(source.application) or 0 for source in sources}
 
     def _identity(self, writer: Writer, number: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is in Kafka and not yet in the lake, into a backup: the tail of the raw topics, and small compacted topics.
+"""What is in Kafka and not yet in the lake, into a backup: tails of the raw topics and the vault's, small topics whole.
 
 Whole records (offset, time, key, headers, bytes) under a key of the master key, before they touch a disk.
 """
@@ -25,7 +25,7 @@ from pipelines.io.committed_log import Collected, CommittedLog, Source
 from pipelines.io.compacted_tail import CompactedTail
 from pipelines.privacy.keys import MasterKey
 
-TAIL, TOPIC = "tail", "topic"
+TAIL, VAULT_TAIL, TOPIC = "tail", "vault_tail", "topic"
 _MOST_ROWS, _MOST_BYTES = 200_000, 128 << 20
 
 
@@ -41,35 +41,35 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Tail:
-    """What a round found of the raw topics: where the backup ends now, and the newest record's time (ms, 0: none)."""
+    """What a round found of its topics: where the backup ends now, and the newest record's time (ms, 0: none)."""
 
     ends: dict[str, int]
     records: int
     newest_ms: int
 
 
-class RawTail:
-    """Follows the raw topics from round to round; nothing connects before the first."""
+class TopicTail:
+    """Follows topics from round to round; nothing connects before the first. `what`: the kind of its files' lines."""
 
-    def __init__(self, bootstrap: str, topics: Iterable[str], key: MasterKey):
-        self._bootstrap, self._topics, self._key = bootstrap, list(topics), key
+    def __init__(self, bootstrap: str, topics: Iterable[str], key: MasterKey, what: str = TAIL):
+        self._bootstrap, self._topics, self._key, self._what = bootstrap, list(topics), key, what
         self._log: CommittedLog | None = None
         self._at: dict[Source, int] = {}
 
     def ship(
         self, writer: Writer, covered: Callable[[list[Source]], Mapping[Source, int]], *, wait_s: float, round_: int
     ) -> Tail:
-        """Records that bronze in the backup does not cover and no tail file holds, each partition's into a file.
+        """Records that the table in the backup does not cover and no tail file holds, each partition's into a file.
 
-        `covered` gives the next offset that bronze in the backup has of each source. Files whose records it has go.
+        `covered` gives the next offset that the table in the backup has of each source. Files whose records it has go.
         Raises KafkaException, LogRefused, TopicChanged: then `forget`, and the next round begins anew.
         """
         if self._log is None:
             self._log = CommittedLog(self._bootstrap, self._topics)
         sources = self._log.sources()
-        in_bronze = covered(sources)
-        kept = _kept(writer.state)
-        begin = {s: max(in_bronze[s], kept.get((str(s), s.topic_id), 0)) for s in sources}
+        in_table = covered(sources)
+        kept = _kept(writer.state.of(self._what).values())
+        begin = {s: max(in_table[s], kept.get((str(s), s.topic_id), 0)) for s in sources}
         if set(self._at) != set(sources) or any(begin[s] > self._at[s] for s in sources):
             # Offsets before the log's begin were deleted by an erasure, when every reader had passed them.
             begin = {s: max(at, self._log.bounds(s)[0]) for s, at in begin.items()}
@@ -84,7 +84,7 @@ class RawTail:
         for source in sources:
             if messages := by_source.get((source.topic, source.partition)):
                 self._write(writer, source, messages, round_)
-        writer.discard([p for p, line in writer.state.of(TAIL).items() if _passed(line, sources, in_bronze)])
+        writer.discard([p for p, line in writer.state.of(self._what).items() if _passed(line, sources, in_table)])
         newest = max((message.timestamp()[1] for message in taken.messages), default=0)
         ends = {str(source): at for source, at in self._at.items()}
         return Tail(ends, len(taken.messages), newest)
@@ -106,23 +106,23 @@ class RawTail:
         life = source.topic_id.replace("/", "_")
         path = f"topics/{source.topic}-{source.partition}/{life}/{first:020}-{end:020}.{round_}.sealed"
         made = store.write_in(writer.folder, path, seal(records, self._key, path))
-        writer.note({"kind": FILE, "what": TAIL, "place": str(source), "topic_id": source.topic_id,
+        writer.note({"kind": FILE, "what": self._what, "place": str(source), "topic_id": source.topic_id,
                      "first": first, "end": end, "at": time.time(), **made})  # fmt: skip
 
 
-def _kept(state: State) -> dict[tuple[str, str], int]:
+def _kept(lines: Iterable[Mapping]) -> dict[tuple[str, str], int]:
     """Next offset after the tail files of each partition and life of its topic."""
     ends: dict[tuple[str, str], int] = {}
-    for line in state.of(TAIL).values():
+    for line in lines:
         where = line["place"], line["topic_id"]
         ends[where] = max(ends.get(where, 0), line["end"])
     return ends
 
 
-def _passed(line: Mapping, sources: Iterable[Source], in_bronze: Mapping[Source, int]) -> bool:
+def _passed(line: Mapping, sources: Iterable[Source], in_table: Mapping[Source, int]) -> bool:
     for source in sources:
         if str(source) == line["place"] and source.topic_id == line["topic_id"]:
-            return in_bronze[source] >= line["end"]
+            return in_table[source] >= line["end"]
     return True  # another life of the topic: nothing refers to it any more
 
 

@@ -108,6 +108,8 @@ def _carries(said: pl.DataFrame) -> str:
 def told(settings: Settings, name: str, where: str) -> pl.DataFrame:
     """What rows of a table tell the resolver: its SCHEMA, instants in microseconds, and processed_at.
 
+    Not those of history from another system: the resolver was never told of them (DECISIONS 48).
+
     `where`: SQL over the table's columns; ``{column}`` is NULL in a table that has no such column.
     """
     wanted = {field.name: field.type for field in SCHEMA} | {"processed_at": pa.int64()}
@@ -125,7 +127,8 @@ def told(settings: Settings, name: str, where: str) -> pl.DataFrame:
             for column in wanted
             if column in there.columns
         ]
-        found = there.filter(where.format(**named)).project(", ".join(columns)).to_arrow_table()
+        of_the_stream = there.filter("raw_topic NOT LIKE 'history.%'")
+        found = of_the_stream.filter(where.format(**named)).project(", ".join(columns)).to_arrow_table()
     frame = pl.from_arrow(found)
     return pl.concat([none, frame.select(pl.col(c).cast(none.schema[c]) for c in frame.columns)], how="diagonal")
 

@@ -15,7 +15,7 @@ from pipelines.backup.soundness import newest_sound
 from pipelines.backup.store import Damage
 from pipelines.io import backup_home_files, backup_lake
 from pipelines.io.backup_round import AIRFLOW, CERTIFICATE, IDENTITY
-from pipelines.io.backup_topics import TAIL, newest_copies
+from pipelines.io.backup_topics import TAIL, VAULT_TAIL, newest_copies
 
 Line = dict[str, Any]
 
@@ -61,8 +61,9 @@ def _versions(state: State, newest: State) -> dict[str, tuple[State, int]]:
 
 
 def beside_the_tables(state: State, newest: State) -> list[Line]:
-    """Whole copies, the raw tail, files of the home: without what was taken out on purpose since."""
+    """Whole copies, the tails, files of the home: without what was taken out on purpose since."""
     tails = [line for line in newest.of(TAIL).values() if line["first"] < state.ends.get(line["place"], 0)]
+    tails += newest.of(VAULT_TAIL).values()
     copies = {what: _standing(state, newest, what) for what in (IDENTITY, AIRFLOW)}
     topics = [line for line in newest_copies(state).values() if line["path"] in newest.files]
     copies[IDENTITY] = copies[IDENTITY] or list(newest.of(IDENTITY).values())  # an erasure since took the older ones

@@ -31,7 +31,7 @@ from pipelines.io.publisher import publish
 from pipelines.io.tiering_service import open_table
 from pipelines.privacy.keys import MasterKey
 
-AUDIT, VAULT, SERVED = "audit.log", "identity.vault", "silver.interactions"
+AUDIT, SERVED = "audit.log", "silver.interactions"
 _SERVED_ROWS = 10_000
 
 
@@ -73,20 +73,9 @@ def republished(settings: Settings, policy: dict, name: str, topic: str, records
     return sent
 
 
-def vault(settings: Settings, policy: dict) -> int:
-    """The newest entry of each token into topic identity.vault, where a rotation of the key finds it."""
-    rows = _all(settings, VAULT)
-    if rows is None or rows.is_empty():
-        return 0
-    newest = rows.unique("token", keep="last", maintain_order=True)
-    columns = [field.name for field in contracts.topic(VAULT).fields if field.name in newest.columns]
-    records = [(row["token"], orjson.dumps(row)) for row in newest.select(columns).iter_rows(named=True)]
-    return republished(settings, policy, VAULT, VAULT, records)
-
-
 def audit(settings: Settings, policy: dict) -> int:
     """The audit log into MariaDB, row by row as the lake has it, and into its topic, which is its second place."""
-    rows = _all(settings, AUDIT)
+    rows = rows_of(settings, AUDIT)
     if rows is None or rows.is_empty():
         return 0
     rows = rows.sort("audit_seq")
@@ -108,7 +97,8 @@ def _insert(connection: Connection, table: str, columns: Sequence[str], rows: li
         connection.execute(statement, [dict(zip(columns, r, strict=True)) for r in rows[start : start + 1000]])
 
 
-def _all(settings: Settings, name: str) -> pl.DataFrame | None:
+def rows_of(settings: Settings, name: str) -> pl.DataFrame | None:
+    """The newest version of a table of the lake as a whole; None where it is not there."""
     path = settings.table_path(name)
     if not (path / "_delta_log").exists():
         return None

@@ -10,11 +10,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from deltalake import DeltaTable
+
 from infra.stack.settings import Settings
 from jobs.ops import store_import
 from jobs.ops.auditing import audit_log, write_down
 from pipelines.identity.crm_import import customer_id
-from pipelines.io import identity_reads
+from pipelines.io import identity_reads, restore_vault
+from pipelines.io.lake_tables import arrow_files
 from pipelines.io.mariadb import connect
 from pipelines.privacy.keys import MasterKey
 from tests.bench.scratch_stack import kefulake
@@ -73,9 +76,17 @@ def missing(settings: Settings, witness: Witness) -> list[str]:
         "audit row": row is not None and row.row_hash == row_hash,
         "audit chain": "all fit" in kefulake("audit", "verify"),
         "Airflow's database": witness.number in numbers,
+        "values of tokens": not _without_a_value(settings),
         "archive of stores": _deliver(settings, witness.store, witness.visits) == ["redelivered"],
     }
     return [what for what, back in came.items() if not back]
+
+
+def _without_a_value(settings: Settings) -> set[str]:
+    """Tokens in restored rows that nobody could open any more."""
+    path = settings.table_path("identity.vault")
+    entries = DeltaTable(path).to_pyarrow_table(columns=["token"], filesystem=arrow_files(path))
+    return restore_vault.tokens_carried(settings, 0) - set(entries["token"].to_pylist())
 
 
 def _cards(settings: Settings, customers: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from pipelines.backup import store
 from pipelines.backup.manifest_writer import Writer
 from pipelines.io import backup_topics, kafka_erasure, progress, raw_rewrite
-from pipelines.io.backup_topics import RawTail, Record
+from pipelines.io.backup_topics import Record, TopicTail
 from pipelines.io.committed_log import Collected, CommittedLog
 from pipelines.privacy.keys import MasterKey
 
@@ -57,7 +57,7 @@ def read(stack, topic):
 
 def test_a_tail_comes_back_byte_by_byte_and_goes_when_bronze_has_it(stack, topic, tmp_path):
     key, covered = MasterKey({1: bytes(32)}), 0
-    tail = RawTail(stack.bootstrap, [topic], key)
+    tail = TopicTail(stack.bootstrap, [topic], key)
 
     def ship(number):
         writer = Writer.open(tmp_path)
@@ -82,6 +82,22 @@ def test_a_tail_comes_back_byte_by_byte_and_goes_when_bronze_has_it(stack, topic
     assert [line["first"] for line in state.of("tail").values()] == [3]
     assert state.ends == {f"{topic}/0": 4}
     assert not (tmp_path / path).exists()
+
+
+def test_the_tails_of_two_tables_leave_each_other_alone(stack, topic, tmp_path):
+    key, covered = MasterKey({1: bytes(32)}), {"tail": 0, "vault_tail": 0}
+    tails = {what: TopicTail(stack.bootstrap, [topic], key, what) for what in covered}
+    send(stack, topic, b"one", b"two")
+    for number in (1, 2):
+        writer = Writer.open(tmp_path)
+        for what, tail in tails.items():
+            tail.ship(writer, lambda sources, at=covered[what]: dict.fromkeys(sources, at), wait_s=5, round_=number)
+        state = writer.seal(at=float(number), tables={}, ends={}, facts={})
+        covered["tail"] = 2  # bronze has them now, the vault's table has not
+    assert (len(state.of("tail")), len(state.of("vault_tail"))) == (0, 1)
+    ((path, line),) = state.of("vault_tail").items()
+    records = backup_topics.opened(store.read_out(tmp_path, line), key, path)
+    assert [record.value for record in records] == [b"one", b"two"]
 
 
 def test_a_command_that_was_taken_back_is_not_the_newest_copy_of_its_topic(stack, topic, tmp_path):
