@@ -108,6 +108,13 @@ def copy(
     settings: Settings, migration: Migration, state: State, *, chunk_rows: int | None = None
 ) -> dict[str, Counted]:
     """One run over all tables; what each did. Raises what the source, Kafka or Delta raise: then run it again."""
+    counted = _copy_tables(settings, migration, state, chunk_rows)
+    for table in migration.tables:  # when the copy's caches are gone: sorting ten years needs the memory itself
+        _bring_into_order(settings, migration, table, state)
+    return counted
+
+
+def _copy_tables(settings: Settings, migration: Migration, state: State, chunk_rows: int | None) -> dict[str, Counted]:
     context = cleaning_context(settings, followed=True)
     rows = chunk_rows or contracts.policy("migration")["chunk_rows"]
     counted = {}
@@ -122,7 +129,6 @@ def copy(
                 tell=lambda done, bar=bar: progress.update(bar, completed=done),
             )  # fmt: skip
             _copy_table(migration, table, source, copier, state)
-            _bring_into_order(settings, migration, table, state)
             counted[table.name] = copier.counted
     return counted
 

@@ -142,7 +142,8 @@ def _pieces(rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Table]
         held.append(pa.Table.from_batches([batch]).cast(schema))
         size += batch.num_rows
         if size >= FILE_ROWS:
-            yield pa.concat_tables(held).combine_chunks()
-            held, size = [], 0
+            whole = pa.concat_tables(held).combine_chunks()
+            held, size = [], 0  # before it is written: half a gigabyte that nobody needs
+            yield whole
     if held:
         yield pa.concat_tables(held).combine_chunks()
