@@ -13,7 +13,9 @@ from rich.table import Table
 from infra.stack.files import write_json
 from infra.stack.settings import Settings
 from jobs.ops.auditing import audit_log, write_down
+from pipelines.backup.places import keys_folder
 from pipelines.io import vault_topic
+from pipelines.io.backup_keys import keep_retired
 from pipelines.io.key_versions import SEALED, versions_in
 from pipelines.lineage.hooks import told_as_run
 from pipelines.privacy.keys import ENVIRONMENT_VARIABLE, MasterKey, MasterKeyError, add_version, drop_version
@@ -76,7 +78,10 @@ def retire(
     reason: Annotated[str, typer.Option(help="Why; it is written into the audit log.")],
     role: Annotated[str, typer.Option(envvar="KEFULAKE_ROLE", help="Role you act in.")] = "privacy_officer",
 ) -> None:
-    """Take an old version out of the key file, once nothing stands under it any more; says what still does."""
+    """Take an old version out of the key file, once nothing stands under it any more; says what still does.
+
+    Sealed among the backup's keys it stays: a restore to a round from before needs it.
+    """
     settings, console = Settings.load(), Console(highlight=False)
     _own_file()
     with vault_topic.locked(settings.keys):
@@ -86,8 +91,10 @@ def retire(
             typer.echo(f"Version {version} has to stay; under it stand: {listed}.", err=True)
             raise typer.Exit(1)
         write_down(settings, "rotate_keys", f"version {version}", role=role, reason=reason, detail={"retired": version})
+        kept = version in MasterKey.load(settings).versions and keep_retired(settings, version)
         drop_version(settings.keys_file, version)
-    console.print(f"Version {version} is gone from {settings.keys_file}.")
+    aside = f" A restore to a round from before finds it sealed in {keys_folder(settings)}." if kept else ""
+    console.print(f"Version {version} is gone from {settings.keys_file}.{aside}")
 
 
 def standing(settings: Settings) -> dict[str, Counter]:

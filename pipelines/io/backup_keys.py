@@ -16,6 +16,7 @@ from pipelines.backup.recovery_key import RecoveryKeyError
 
 # Passwords of the databases are made anew; these cannot be.
 KEPT = ("master.key", "agents.yaml")
+_RETIRED = "retired-{}.sealed"
 
 
 def recovery_of(settings: Settings) -> dict[str, Any]:
@@ -53,6 +54,22 @@ def ship_keys(settings: Settings) -> bool:
     return True
 
 
+def keep_retired(settings: Settings, version: int) -> bool:
+    """Seal a version of the master key that is about to go: rounds from before are opened by it.
+
+    False where no recovery key was set up, so that nobody could open a round anyway.
+    """
+    try:
+        recovery = recovery_of(settings)
+    except RecoveryKeyError:
+        return False
+    lines = settings.keys_file.read_text(encoding="utf-8").split()
+    (line,) = (line for line in lines if line.startswith(f"{version}:"))
+    path = keys_folder(settings) / _RETIRED.format(version)
+    write_atomic(path, recovery_key.seal(line.encode(), recovery).decode(), PRIVATE)
+    return True
+
+
 def go_on_with(folder: Path, own: Path) -> None:
     """A restored home's own backup is sealed to the same recovery key, so that the passphrase stays the operator's."""
     if (folder / RECOVERY).exists() and not (own / RECOVERY).exists():
@@ -60,7 +77,7 @@ def go_on_with(folder: Path, own: Path) -> None:
 
 
 def bring_back(folder: Path, passphrase: str, target: Path) -> list[str]:
-    """Write the sealed keys into a home's folder of keys; their names. Raises RecoveryKeyError."""
+    """Write the sealed keys and retired versions into a home's folder of keys; names. Raises RecoveryKeyError."""
     for name in (RECOVERY, SEALED):
         if not (folder / name).exists():
             raise RecoveryKeyError(f"{folder / name} is missing: without it the backup cannot be opened.")
@@ -70,4 +87,11 @@ def bring_back(folder: Path, passphrase: str, target: Path) -> list[str]:
     for name, encoded in kept.items():
         if name in KEPT:
             write_atomic(target / name, base64.b64decode(encoded).decode(), PRIVATE)
+    retired = [
+        recovery_key.opened(path.read_bytes(), recovery, passphrase).decode()
+        for path in sorted(folder.glob(_RETIRED.format("*")))
+    ]
+    if retired and (ring := target / KEPT[0]).exists():
+        lines = sorted({*ring.read_text(encoding="utf-8").split(), *retired}, key=lambda one: int(one.split(":")[0]))
+        write_atomic(ring, "\n".join(lines) + "\n", PRIVATE)
     return sorted(kept)

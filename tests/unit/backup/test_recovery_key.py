@@ -8,7 +8,7 @@ from infra.stack.settings import Ports, Settings
 from pipelines.backup import recovery_key
 from pipelines.backup.recovery_key import RecoveryKeyError
 from pipelines.io import backup_keys
-from pipelines.privacy.keys import MasterKey, add_version
+from pipelines.privacy.keys import MasterKey, add_version, drop_version
 
 WORDS = "correct horse battery"
 
@@ -48,6 +48,22 @@ def test_a_rotation_is_sealed_and_an_unchanged_key_is_not_sealed_again(home, tmp
     assert backup_keys.ship_keys(home)
     backup_keys.bring_back(tmp_path / "backup-keys", WORDS, tmp_path / "other")
     assert MasterKey.load(tmp_path / "other" / "master.key", environ={}).versions == [1, 2]
+
+
+def test_a_retired_version_opens_rounds_from_before(home, tmp_path):
+    assert not backup_keys.keep_retired(home, 1)  # no recovery key: nobody could open a round
+    backup_keys.init(home, WORDS)
+    for _ in range(2):
+        add_version(home.keys_file)
+    before = home.keys_file.read_text()
+    assert backup_keys.keep_retired(home, 2)
+    drop_version(home.keys_file, 2)
+    backup_keys.ship_keys(home)
+    secret = before.split()[1].split(":")[1]
+    assert all(secret.encode() not in path.read_bytes() for path in (tmp_path / "backup-keys").iterdir())
+    backup_keys.bring_back(tmp_path / "backup-keys", WORDS, tmp_path / "other")
+    assert (tmp_path / "other" / "master.key").read_text() == before
+    assert (tmp_path / "other" / "master.key").stat().st_mode & 0o777 == 0o600
 
 
 def test_altered_keys_are_not_taken(home, tmp_path):
