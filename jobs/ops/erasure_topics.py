@@ -81,10 +81,13 @@ def _not_served(settings: Settings, begins: Mapping[Source, int]) -> set[Source]
     """Readers that keep their positions in MariaDB: the serving writer reads its topics in any case, others may."""
     least = least_positions(connect(settings.database_url))
     served = contracts.table(SERVED).topics
+    at = {source: least.get(source.application, 0 if source.topic in served else begin)
+          for source, begin in begins.items()}  # fmt: skip
+    # Where no serving writer ever ran, an earlier erasure has left markers that nobody's position passes.
     return {
         source
-        for source, begin in begins.items()
-        if least.get(source.application, 0 if source.topic in served else begin) < begin
+        for source, position in at.items()
+        if not kafka_erasure.sees_nothing_before(settings.bootstrap, source, position, begins[source])
     }
 
 

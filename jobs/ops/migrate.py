@@ -54,6 +54,16 @@ def run(
     _print_counted(counted)
 
 
+@app.command("make-good")
+@told_as_run("migrate")
+def make_good(file: File) -> None:
+    """Rows that a killed run left in bronze come into their tables, out of bronze alone: the source is not asked."""
+    settings, migration = Settings.load(), declaration.load(file)
+    with locked(settings, migration):
+        counted = runs.make_good(settings, migration, State.load(settings, migration))
+    _print_counted(counted)
+
+
 @app.command()
 def status(file: File) -> None:
     """How far each table is: rows in the lake by table, phase, mark of the next increment."""

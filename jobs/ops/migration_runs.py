@@ -133,6 +133,19 @@ def _copy_tables(settings: Settings, migration: Migration, state: State, chunk_r
     return counted
 
 
+def make_good(settings: Settings, migration: Migration, state: State) -> dict[str, Counted]:
+    """What a killed run left in bronze comes into its tables, out of bronze alone; what it did to each table."""
+    context, rows = cleaning_context(settings, followed=True), contracts.policy("migration")["chunk_rows"]
+    counted = {}
+    for table in migration.tables:
+        require_same_reading(table, state.tables.setdefault(table.name, {}))
+        lake = lake_of(settings, migration, table, context.key)
+        copier = Copier(table, migration.topic(table), lake, context, partial(_publish, settings), _now_us, rows)
+        copier.make_good(lake.columns())
+        counted[table.name] = copier.counted
+    return counted
+
+
 def _copy_table(
     migration: Migration, table: SourceTable, source: MySqlTable | FileTable, copier: Copier, state: State
 ) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import orjson
 from deltalake import DeltaTable
 
 from infra.stack.files import write_json
 from infra.stack.settings import Settings
+from pipelines.io import lake_tables
 from pipelines.io.migration_lake import BRONZE
 from pipelines.migration.chunks import FULL, INCREMENTS
 from pipelines.migration.declaration import Migration
@@ -52,20 +54,26 @@ class State:
 
 @contextmanager
 def locked(settings: Settings, migration: Migration) -> Iterator[None]:
-    """One command a migration at a time. Raises RuntimeError; the system frees a killed one's lock."""
+    """One command a migration at a time, and none while somebody is erased.
+
+    Raises RuntimeError; the system frees a killed one's lock.
+    """
     where = folder(settings, migration)
     where.mkdir(parents=True, exist_ok=True)
-    with _held(where):
+    with (
+        _held(where.parent, fcntl.LOCK_SH, "a person is being erased"),
+        _held(where, fcntl.LOCK_EX, f"another command is at work on migration {migration.name}"),
+    ):
         yield
 
 
 @contextmanager
-def _held(where: Path) -> Iterator[None]:
-    with (where / "lock").open("w") as file:
+def _held(where: Path, how: int, otherwise: str) -> Iterator[None]:
+    with (where / "lock").open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, how | fcntl.LOCK_NB)
         except OSError as error:
-            raise RuntimeError(f"another command is at work on migration {where.name}; wait until it ended") from error
+            raise RuntimeError(f"{otherwise}; wait until it ended") from error
         yield
 
 
@@ -75,17 +83,27 @@ def at_rest(settings: Settings) -> Iterator[None]:
 
     Raises RuntimeError where one is, or was killed in between.
     """
-    with ExitStack() as held:
-        for state in sorted((settings.home / "migrations").glob("*/state.json")):
-            held.enter_context(_held(state.parent))
-            for table in orjson.loads(state.read_bytes())["tables"]:
-                behind = _rows_on_the_way(settings, f"history.{state.parent.name}.{table}")
-                if behind:
-                    raise RuntimeError(
-                        f"migration {state.parent.name} was ended with {behind:,} rows of {table} on their way into the"
-                        " tables; whose they are is not known yet. First: kefulake migrate run with its declaration"
-                    )
+    where = settings.home / "migrations"
+    where.mkdir(parents=True, exist_ok=True)
+    with _held(where, fcntl.LOCK_EX, "a command of a migration is at work"):
+        for topic in _history_topics(settings.table_path(BRONZE)):
+            if behind := _rows_on_the_way(settings, topic):
+                raise RuntimeError(
+                    f"{behind:,} rows of {topic} were on their way into tables when a command was ended; whose they "
+                    "are is not known yet. First: kefulake migrate make-good with the declaration (it asks no source)"
+                )
         yield
+
+
+def _history_topics(bronze: Path) -> list[str]:
+    """Out of the table: a state may be lost, and after a restore be older than the rows."""
+    files = lake_tables.files(DeltaTable(str(bronze)), bronze) if (bronze / "_delta_log").exists() else []
+    if not files:
+        return []
+    with duckdb.connect() as connection:
+        rows = connection.read_parquet(files, hive_partitioning=False, union_by_name=True)
+        topics = rows.filter("raw_topic LIKE 'history.%'").project("raw_topic").distinct()
+        return sorted(topic for (topic,) in topics.fetchall())
 
 
 def _rows_on_the_way(settings: Settings, topic: str) -> int:

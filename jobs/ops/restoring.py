@@ -23,7 +23,7 @@ from pipelines.backup import cut, manifest, places
 from pipelines.backup.manifest import State
 from pipelines.backup.recovery_key import RecoveryKeyError
 from pipelines.backup.soundness import newest_sound
-from pipelines.backup.store import BackupDamaged
+from pipelines.backup.store import BackupDamaged, Damage
 from pipelines.cleaning import baseline_records
 from pipelines.cleaning.context import CleaningContext
 from pipelines.cleaning.remembered import SEEN
@@ -37,6 +37,7 @@ from pipelines.io import (
     restore_vault,
     seen_messages,
 )
+from pipelines.io.backup_topics import VAULT_TAIL
 from pipelines.io.compacted_tail import CompactedTail
 from pipelines.io.publisher import publish
 from pipelines.io.restore_needs import damaged_of, tables_needed
@@ -180,7 +181,7 @@ def state_at(folder: Path, until: float | None, *, earlier: bool) -> State:
     """
     try:
         state = _round_of(folder, until, earlier=earlier)
-        found = damaged_of(folder, state)
+        found = _in_the_way(folder, state, earlier=earlier)
         if found and not earlier:
             raise BackupDamaged(
                 "; ".join(map(str, found)) + ". kefulake backup full copies again what the lake still has; "
@@ -189,10 +190,16 @@ def state_at(folder: Path, until: float | None, *, earlier: bool) -> State:
         while found:  # a round before the damaged file came needs it not
             came = [state.files[damage.path]["at"] for damage in found if damage.path in state.files]
             state = newest_sound(folder, until=min([*came, math.nextafter(state.at, 0)]))
-            found = damaged_of(folder, state)
+            found = _in_the_way(folder, state, earlier=earlier)
         return state
     except FileNotFoundError as error:
         raise RestoreRefused(str(error)) from error
+
+
+def _in_the_way(folder: Path, state: State, *, earlier: bool) -> list[Damage]:
+    """With `earlier` a damaged tail of the vault keeps nobody back: `tokens without an entry` counts what it held."""
+    tails = state.of(VAULT_TAIL) if earlier else {}
+    return [damage for damage in damaged_of(folder, state) if damage.path not in tails]
 
 
 def _round_of(folder: Path, until: float | None, *, earlier: bool) -> State:

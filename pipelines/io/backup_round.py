@@ -35,7 +35,7 @@ from pipelines.io import backup_identity, backup_topics, lake_tables
 from pipelines.io.backup_home_files import ship_home_files
 from pipelines.io.backup_keys import ship_keys
 from pipelines.io.backup_lake import Shipped, ship_table
-from pipelines.io.backup_topics import VAULT_TAIL
+from pipelines.io.backup_topics import VAULT_TAIL, TopicTail
 from pipelines.io.committed_log import LogRefused, Source, TopicChanged
 from pipelines.io.compacted_tail import TailError
 from pipelines.io.mariadb import connect
@@ -94,8 +94,8 @@ class Shipper:
     def __init__(self, settings: Settings, policy: Mapping[str, Any], key: MasterKey):
         self._settings, self._policy, self._key = settings, policy, key
         self.folder = backup_folder(settings)
-        self._tail = backup_topics.TopicTail(settings.bootstrap, contracts.table(BRONZE).topics, key)
-        self._vault = backup_topics.TopicTail(settings.bootstrap, contracts.table(VAULT).topics, key, VAULT_TAIL)
+        self._tail = TopicTail(settings.bootstrap, contracts.table(BRONZE).topics, key)
+        self._vault = TopicTail(settings.bootstrap, contracts.table(VAULT).topics, key, VAULT_TAIL)
         self._identity_seen, self._identity_rests_until, self._airflow_seen = "", 0.0, 0.0
         self._writer: Writer | None = None
         self._home, self._shipped = home_id(settings), {}
@@ -112,7 +112,8 @@ class Shipper:
     def _begin_again(self) -> None:
         """What was noted went with the writer, or the manifest is another: nothing that was seen before counts."""
         self._writer = None
-        self._forget_topics()
+        self._tail.forget()
+        self._vault.forget()
         self._identity_seen, self._identity_rests_until, self._airflow_seen = "", 0.0, 0.0
 
     def _round(self) -> Told:
@@ -141,16 +142,10 @@ class Shipper:
             except FileNotFoundError as error:
                 troubles.append(f"{name}: {error.filename} went meanwhile; the next round takes it")
         self._shipped = dict(writer.state.tables) | shipped.tables
-        tail, behind = backup_topics.Tail({}, 0, 0), True
-        try:
-            wait_s = self._policy["tail_wait_s"]
-            # After the rows: of a token that stands in one of them the value is in the vault's table or in here.
-            self._vault.ship(writer, partial(self._covered, VAULT), wait_s=wait_s, round_=number)
-            tail = self._tail.ship(writer, partial(self._covered, BRONZE), wait_s=wait_s, round_=number)
-            behind = not (self._tail.at_end and self._vault.at_end)
-        except (KafkaException, LogRefused, TopicChanged) as error:
-            self._forget_topics()
-            troubles.append(f"raw topics and the vault's: {error}")
+        # After the rows: of a token that stands in one of them the value is in the vault's table or in its tail.
+        self._tail_of(self._vault, VAULT, writer, number, troubles)
+        tail = self._tail_of(self._tail, BRONZE, writer, number, troubles)
+        behind = not (self._tail.at_end and self._vault.at_end)
         # Everything acknowledged before that is in the backup; a round that did not come to the log's end adds nothing.
         covers_until = writer.state.facts.get("covers_until", 0.0) if behind else began_at
         facts = {"began_at": began_at, "covers_until": covers_until, "newest_ms": tail.newest_ms, "home": self._home}
@@ -167,9 +162,17 @@ class Shipper:
             self._writer = writer
         return self._writer
 
-    def _forget_topics(self) -> None:
-        self._tail.forget()
-        self._vault.forget()
+    def _tail_of(
+        self, of: TopicTail, table: str, writer: Writer, number: int, troubles: list[str]
+    ) -> backup_topics.Tail:
+        """What the topics of a table hold beyond it; one that cannot be read is told, and keeps no other back."""
+        try:
+            covered = partial(self._covered, table)
+            return of.ship(writer, covered, wait_s=self._policy["tail_wait_s"], round_=number)
+        except (KafkaException, LogRefused, TopicChanged) as error:
+            of.forget()
+            troubles.append(f"topics of {table}: {error}")
+            return backup_topics.Tail({}, 0, 0)
 
     def _covered(self, name: str, sources: list[Source]) -> dict[Source, int]:
         """Next offset of each source that a table as shipped by now holds, whatever was committed since."""

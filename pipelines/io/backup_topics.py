@@ -49,7 +49,11 @@ class Tail:
 
 
 class TopicTail:
-    """Follows topics from round to round; nothing connects before the first. `what`: the kind of its files' lines."""
+    """Follows topics from round to round; nothing connects before the first. `what`: the kind of its files' lines.
+
+    Of the vault also what open transactions wrote: a row may be in the lake while another transaction, begun before
+    its entry, keeps readers of committed records from the entry. One that is taken back opens to the same value.
+    """
 
     def __init__(self, bootstrap: str, topics: Iterable[str], key: MasterKey, what: str = TAIL):
         self._bootstrap, self._topics, self._key, self._what = bootstrap, list(topics), key, what
@@ -65,7 +69,7 @@ class TopicTail:
         Raises KafkaException, LogRefused, TopicChanged: then `forget`, and the next round begins anew.
         """
         if self._log is None:
-            self._log = CommittedLog(self._bootstrap, self._topics)
+            self._log = CommittedLog(self._bootstrap, self._topics, open_too=self._what == VAULT_TAIL)
         sources = self._log.sources()
         in_table = covered(sources)
         kept = _kept(writer.state.of(self._what).values())

@@ -65,10 +65,20 @@ class Collected:
 class CommittedLog:
     """The partitions of some topics, read with ``read_committed`` by manual assignment.
 
-    Nothing connects before `sources` is called.
+    Nothing connects before `sources` is called. With `open_too` what transactions wrote that have not ended is read as
+    well, and what they took back.
     """
 
-    def __init__(self, bootstrap: str, topics: Sequence[str], *, queue_kbytes: int = 16384, timeout_s: float = 10.0):
+    def __init__(
+        self,
+        bootstrap: str,
+        topics: Sequence[str],
+        *,
+        queue_kbytes: int = 16384,
+        timeout_s: float = 10.0,
+        open_too: bool = False,
+    ):
+        self._isolation = "read_uncommitted" if open_too else "read_committed"
         self._bootstrap, self._topics, self._timeout_s = bootstrap, list(topics), timeout_s
         self._queue_kbytes = queue_kbytes
         self._admin: AdminClient | None = None
@@ -122,7 +132,7 @@ class CommittedLog:
                 "group.id": "kefulake-tiering",  # the client wants a name; no offset is ever committed to it
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
-                "isolation.level": "read_committed",
+                "isolation.level": self._isolation,
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
                 "queued.max.messages.kbytes": self._queue_kbytes,

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
@@ -18,7 +19,7 @@ from pipelines import contracts
 from pipelines.io import lake_tables
 from pipelines.io.delta import DeltaStore, Move, writer_properties
 from pipelines.io.duckdb_lake import spilling_aside
-from pipelines.migration.chunks import Chunk, of_header, rows_of
+from pipelines.migration.chunks import FULL, INCREMENTS, Chunk, of_header, rows_of
 from pipelines.privacy.bronze_cipher import BronzeCipher, open_bronze
 from pipelines.privacy.keys import MasterKey
 
@@ -116,6 +117,13 @@ class HistoryLake:
         """Key of the newest raw row; None before the first."""
         newest = next(iter(self._raw(partition, "key_bytes", newest=True)), None)
         return newest[0].decode() if newest else None
+
+    def columns(self) -> list[str]:
+        """The source's columns, as the newest raw row has them; none before the first."""
+        for partition in (INCREMENTS, FULL):
+            for sealed, offset in self._raw(partition, "payload_ciphertext, raw_offset", newest=True):
+                return list(orjson.loads(open_bronze(sealed, self._key, partition, offset)))
+        return []
 
     def raw_chunk(self, partition: int, first: int, end: int, columns: Sequence[str]) -> Chunk:
         """Raw rows of a range of offsets, out of bronze. Raises BronzeCipherError, or LookupError when some lack."""

@@ -64,7 +64,9 @@ def files(settings: Settings, folder: Path, state: State) -> dict[str, int]:
     }  # fmt: skip
 
 
-def republished(settings: Settings, policy: dict, name: str, topic: str, records: Sequence[tuple[str, bytes]]) -> int:
+def republished(
+    settings: Settings, policy: dict, name: str, topic: str, records: Sequence[tuple[str, bytes | None]]
+) -> int:
     """Records of a table into its topic, which its readers ask, and the table's position behind them: it has them."""
     sent = publish(settings.bootstrap, topic, records, timeout_s=300) if records else 0
     table_log, table = CommittedLog(settings.bootstrap, [topic]), open_table(settings, name, policy)

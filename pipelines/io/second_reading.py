@@ -104,7 +104,8 @@ def not_deleted_in_mysql(column: str) -> str:
     """As `second_path.not_deleted_sql` has it, in the source's own words; MySQL 5 knows no REGEXP_REPLACE."""
     mark = f"LOWER(TRIM(COALESCE(CAST({quoted_name(column)} AS CHAR), '')))"
     whole = f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {mark}))"
-    return f"CASE WHEN LOCATE('.', {mark}) > 0 THEN {whole} ELSE {mark} END IN ({ALIVE})"
+    fraction = f"LOCATE('.', {mark}) > 0 AND RIGHT({mark}, 1) = '0'"
+    return f"CASE WHEN {fraction} THEN {whole} ELSE {mark} END IN ({ALIVE})"
 
 
 def rows_marked_deleted(kind: str, table: SourceTable, mysql: MySqlTable | None) -> int:

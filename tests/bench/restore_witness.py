@@ -10,14 +10,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from deltalake import DeltaTable
-
 from infra.stack.settings import Settings
 from jobs.ops import store_import
 from jobs.ops.auditing import audit_log, write_down
 from pipelines.identity.crm_import import customer_id
-from pipelines.io import identity_reads, restore_vault
-from pipelines.io.lake_tables import arrow_files
+from pipelines.io import identity_reads, restore_vault, vault_table
 from pipelines.io.mariadb import connect
 from pipelines.privacy.keys import MasterKey
 from tests.bench.scratch_stack import kefulake
@@ -84,9 +81,8 @@ def missing(settings: Settings, witness: Witness) -> list[str]:
 
 def _without_a_value(settings: Settings) -> set[str]:
     """Tokens in restored rows that nobody could open any more."""
-    path = settings.table_path("identity.vault")
-    entries = DeltaTable(path).to_pyarrow_table(columns=["token"], filesystem=arrow_files(path))
-    return restore_vault.tokens_carried(settings, 0) - set(entries["token"].to_pylist())
+    carried = restore_vault.tokens_carried(settings, 0)
+    return carried - set(vault_table.values(settings.table_path("identity.vault"), carried, MasterKey.load(settings)))
 
 
 def _cards(settings: Settings, customers: tuple[str, ...]) -> str:

@@ -185,6 +185,7 @@ def test_cutting_over_wants_the_word_that_nobody_writes(desk) -> None:
         (None, True), ("", True), ("0", True), ("0.0", True), (" N ", True), ("否", True), ("0000-00-00", True),
         ("0000-00-00 00:00:00", True),
         ("0000-00-00 00:00:00.000000", True),  # a DATETIME(6)
+        ("0.", False), ("n.", False),  # no fraction: the other paths take it for a word, and so it is deleted
         ("1", False), ("10", False), ("1.0", False), ("2024-05-01 10:00:00", False), ("2024-05-01 00:00:00.000", False),
     ],
 )  # fmt: skip

@@ -10,6 +10,8 @@ import pytest
 from deltalake import write_deltalake
 
 from infra.stack.settings import Ports, Settings
+from jobs.ops import restoring
+from pipelines.backup import store
 from pipelines.backup.manifest import FILE
 from pipelines.backup.manifest_writer import Writer
 from pipelines.io import backup_topics, restore_identity, restore_vault
@@ -19,8 +21,8 @@ from pipelines.privacy.keys import MasterKey
 from tests.unit.io.lake import AT, interaction, write
 
 KEY = MasterKey({1: bytes(32)})
-PHONE, MEMBER, SAID, OLD = (
-    f"{kind}1_{digit * 32}" for kind, digit in (("ph", "a"), ("mb", "b"), ("ph", "c"), ("ph", "d"))
+PHONE, MEMBER, SAID, OLD, NAME = (
+    f"{kind}1_{digit * 32}" for kind, digit in zip(("ph", "mb", "ph", "ph", "nm"), "abcde", strict=True)
 )
 
 
@@ -29,7 +31,7 @@ def settings(tmp_path):
     return Settings(tmp_path / "home", Ports(20_000))
 
 
-def entry(token: str, wrapped: str = "w") -> dict:
+def entry(token: str, wrapped: str | None = "w") -> dict:
     return {"token": token, "token_type": "phone", "token_key_version": 1, "wrapped_key": wrapped, "nonce": "n",
             "ciphertext": f"of {token}"}  # fmt: skip
 
@@ -70,18 +72,57 @@ def test_an_earlier_round_finds_its_entries_in_the_newer_table(tmp_path):
     vault_rows(tmp_path / "vault", entry(PHONE), entry(MEMBER), entry(MEMBER, wrapped=""), entry(SAID))
     round_of(tmp_path / "backup", 2.0, tmp_path / "vault")
     found = restore_vault.entries_beyond(tmp_path / "backup", earlier, KEY, {PHONE, MEMBER})
-    assert [(token, json.loads(value)["ciphertext"]) for token, value in found] == [(PHONE, f"of {PHONE}")]
+    assert [(token, value and json.loads(value)["ciphertext"]) for token, value in found] == [
+        (PHONE, f"of {PHONE}"), (MEMBER, None),  # whoever was erased since stays so
+    ]  # fmt: skip
+
+
+def test_a_damaged_tail_or_table_gives_nothing_and_stops_nobody(tmp_path):
+    folder = tmp_path / "backup"
+    vault_rows(tmp_path / "vault", entry(OLD))
+    earlier = round_of(folder, 1.0, tmp_path / "vault")
+    vault_rows(tmp_path / "vault", entry(PHONE))
+    newest = round_of(folder, 2.0, tmp_path / "vault", (SAID, entry(SAID)))
+    (tail,) = newest.of(backup_topics.VAULT_TAIL)
+    (folder / tail).write_bytes(b"rotten")
+    found = restore_vault.entries_beyond(folder, earlier, KEY, {PHONE})
+    assert [token for token, _ in found] == [PHONE]
+    (folder / "lake/identity/vault/_delta_log/00000000000000000001.json").write_bytes(b"{}")
+    assert restore_vault.entries_beyond(folder, earlier, KEY, {PHONE}) == []
+
+
+def test_a_rotten_tail_of_the_newest_round_is_noticed_and_gone_past_when_asked_to(tmp_path):
+    folder = tmp_path / "backup"
+    vault_rows(tmp_path / "vault", entry(OLD))
+    round_of(folder, 1.0, tmp_path / "vault")
+    newest = round_of(folder, 2.0, tmp_path / "vault", (SAID, entry(SAID)))
+    (tail,) = newest.of(backup_topics.VAULT_TAIL)
+    (folder / tail).write_bytes(b"rotten")
+    with pytest.raises(store.BackupDamaged, match=r"identity\.vault-0"):
+        restoring.state_at(folder, None, earlier=False)
+    assert restoring.state_at(folder, None, earlier=True).rounds == newest.rounds
+    assert restoring.state_at(folder, 1.5, earlier=False).rounds == newest.rounds - 1
+
+
+def test_a_removed_token_is_published_as_removed_whatever_stands_beside_it():
+    import polars as pl
+
+    rows = pl.DataFrame([entry(PHONE), entry(MEMBER), entry(MEMBER, wrapped=None), entry(PHONE)])
+    told = [(token, value is None) for token, value in restore_vault.newest_entries(rows)]
+    assert told == [(PHONE, False), (MEMBER, True)]
 
 
 def test_tokens_of_late_rows_are_those_of_their_columns_and_of_numbers_in_what_was_said(settings):
     write(settings.lake, "silver.interactions", [
         interaction(1, phone_token=PHONE, text=f"打 {SAID} 找我", attributes=None),
-        interaction(2, member_token=MEMBER),
+        interaction(2, member_token=MEMBER, subject=f"回电 {SAID}"),
         interaction(3, phone_token=OLD, processed_at=AT - timedelta(hours=2)),  # its entry came with its round
         interaction(4),
     ])  # fmt: skip
+    customer = interaction(5, channel="crm", record_key="crm/1", crm_status="active", updated_at=AT, name_token=NAME)
+    write(settings.lake, "silver.customers", [customer])
     since = (AT - timedelta(hours=1)).timestamp()
-    assert restore_vault.tokens_carried(settings, since) == {PHONE, MEMBER, SAID}
+    assert restore_vault.tokens_carried(settings, since) == {PHONE, MEMBER, SAID, NAME}
 
 
 def test_history_tells_the_resolver_nothing_after_a_restore_either(settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -52,6 +53,20 @@ def test_every_row_stands_in_exactly_one_table(tmp_path, kind) -> None:
     refused = zip(rejects["raw_offset"], rejects["rule"], strict=True)
     assert {keys[offset].decode(): rule for offset, rule in refused} == desk.dirt
     assert len(desk.dirt) == 9
+
+
+def test_what_a_kill_left_is_made_good_without_the_source(tmp_path, monkeypatch) -> None:
+    desk = Desk(tmp_path, 300)
+    with monkeypatch.context() as patched:
+        patched.setattr(HistoryLake, "append", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            desk.copier().full(desk.files())
+    assert desk.lake().columns() == desk.files().columns
+    shutil.rmtree(desk.source)
+    copier = desk.copier()
+    copier.make_good(desk.lake().columns())
+    assert copier.counted.made_good == 300
+    assert breaches(balance(desk)) == []
 
 
 def test_where_a_copy_goes_on_after_its_newest_rows_were_erased(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from pipelines import contracts
 from pipelines.io.delta import Move, open_store
 from pipelines.migration import declaration
 from pipelines.simulation import legacy_desk
+from tests.unit.io.lake import AT
 
 
 @pytest.fixture
@@ -63,28 +65,38 @@ def test_a_source_without_its_address_says_what_to_set(file, monkeypatch):
     assert "set OLD_DESK_URL" in str(run("check", str(file)).exception)
 
 
-def moved_to(settings, name: str, offset: int) -> None:
+def moved_to(settings, name: str, offset: int, *rows: dict) -> None:
     """The table as far as that offset of the source table's full copy; positions need no rows."""
     table = contracts.table(name)
     schema = contracts.arrow_schema(table)
     store = open_store(settings.table_path(name), schema, table.partition_by, name=name, description="")
     known = store.positions(["history.old_desk.fw_jl/0"]).get("history.old_desk.fw_jl/0")
-    store.append(schema.empty_table(), {"history.old_desk.fw_jl/0": Move(known, offset)})
+    written = pa.Table.from_pylist([{n: row.get(n) for n in schema.names} for row in rows], schema=schema)
+    store.append(written, {"history.old_desk.fw_jl/0": Move(known, offset)})
 
 
 def test_nobody_is_erased_while_rows_are_on_their_way(file, settings):
     migration = declaration.load(file)
-    with at_rest(settings):  # nothing was migrated yet
+    with at_rest(settings), pytest.raises(RuntimeError, match="a person is being erased"), locked(settings, migration):
         pass
-    with locked(settings, migration):
-        state = State.load(settings, migration)
-        state.tables["fw_jl"] = {"mark": None}
-        state.save()
-        with pytest.raises(RuntimeError, match="another command is at work on migration old_desk"), at_rest(settings):
-            pass
-    moved_to(settings, "bronze.raw_events", 500)
-    with pytest.raises(RuntimeError, match="with 500 rows of fw_jl on their way"), at_rest(settings):
+    with (
+        locked(settings, migration),
+        pytest.raises(RuntimeError, match="a command of a migration is at work"),
+        at_rest(settings),
+    ):
+        pass
+    raw = {"raw_topic": "history.old_desk.fw_jl", "raw_partition": 0, "raw_offset": 499, "received_at": AT,
+           "received_date": AT.date()}  # fmt: skip
+    moved_to(settings, "bronze.raw_events", 500, raw)
+    with pytest.raises(RuntimeError, match=r"500 rows of history.old_desk.fw_jl .* make-good"), at_rest(settings):
         pass
     moved_to(settings, "quarantine.rejects", 500)
-    with at_rest(settings), pytest.raises(RuntimeError, match="another command"), locked(settings, migration):
+    with at_rest(settings):
+        pass
+
+
+def test_two_migrations_may_be_at_work_at_once(file, settings, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text(file.read_text().replace("old_desk", "older_desk"))
+    with locked(settings, declaration.load(file)), locked(settings, declaration.load(other)):
         pass
