@@ -174,7 +174,9 @@ def measure(settings: Settings, rows: int, seed: int, chunk: int) -> dict:
     figures["damage"] = damage = damaged_and_found(settings, file, seed)
     figures["damage_over_seeds"] = small = migration_seeds.over_seeds(SEEDS)
     figures |= {name: damage[name] + small[name] for name in ("planted", "found")}
-    figures["written_later"] = migration_source.write_more(settings, rows)
+    console.print({name: figures[name] for name in ("damage", "damage_over_seeds")})
+    ((now,),) = migration_source.ask(settings, "SELECT CAST(NOW() AS CHAR)")
+    figures["written_later"] = migration_source.write_more(settings, rows, now)
     Command("run", str(file)).ended()
     last, seconds, _ = certified(file, settings, cut_over=True)
     figures |= {"cut_over_s": seconds, "cut_over_certified": last["certified"], "cut_over_accuracy": last["accuracy"]}

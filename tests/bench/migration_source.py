@@ -82,7 +82,7 @@ def data_files(settings: Settings) -> list[Path]:
     return sorted((mariadb.data_folder(settings) / DATABASE).glob("*.ibd"))
 
 
-def write_more(settings: Settings, rows: int, stamp: str = "2026-01-01 09:00:00") -> dict[str, int]:
+def write_more(settings: Settings, rows: int, stamp: str) -> dict[str, int]:
     """A day of the old system after the full copy: rows changed, taken away and new; how many of each.
 
     stamp: their time of change.
