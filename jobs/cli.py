@@ -85,7 +85,7 @@ def build(arguments: list[str]) -> typer.Typer:
 
     >>> app = build(["--help"])
     >>> sorted(info.name for info in app.registered_commands)[:3]
-    ['api-sync', 'audit', 'balance']
+    ['api-sync', 'audit', 'backup']
     """
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_globals)
