@@ -17,7 +17,7 @@ class BusinessDayTimetable(CronPartitionTimetable):
     """At the times of a cron expression in a zone; the partition is the date, in that zone, one step of it earlier.
 
     >>> nightly = BusinessDayTimetable("0 1 * * *", timezone="Asia/Shanghai", run_offset=-1)
-    >>> nightly._get_partition_info(DateTime.fromisoformat("2026-11-28T17:00:00+00:00"))[1]
+    >>> nightly._format_key(DateTime.fromisoformat("2026-11-27T17:00:00+00:00"))  # 01:00 of the 28th there
     '2026-11-28'
     """
 
