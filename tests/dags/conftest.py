@@ -13,22 +13,27 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def describe(airflow_home: Path, *arguments: str) -> dict:
-    """What ``describe.py`` says; fails with its words when it could not."""
+def with_airflow(airflow_home: Path, *module: str) -> str:
+    """What a module that imports Airflow says, in a process of its own; fails with its words when it could not."""
     environment = os.environ | {
         "AIRFLOW_HOME": str(airflow_home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "tests.dags.describe", *arguments],
+        [sys.executable, "-m", *module],
         cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return done.stdout
+
+
+def describe(airflow_home: Path, *arguments: str) -> dict:
+    """What ``describe.py`` says."""
+    return json.loads(with_airflow(airflow_home, "tests.dags.describe", *arguments).splitlines()[-1])
 
 
 @pytest.fixture(scope="session")

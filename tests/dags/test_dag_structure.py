@@ -14,7 +14,7 @@ import pytest
 
 from jobs.cli import COMMANDS
 from pipelines import contracts
-from tests.dags.conftest import ROOT, describe
+from tests.dags.conftest import ROOT, describe, with_airflow
 
 DAGS = ROOT / "dags"
 RENDERED = Path(__file__).parent / "rendered"
@@ -154,3 +154,7 @@ def test_dag_files_are_wiring(path):
     assert not any(isinstance(node, ast.FunctionDef | ast.Lambda | ast.Dict) for node in ast.walk(body[-1]))
     assert not re.search(r"\b(SELECT|INSERT|DELETE|UPDATE)\b", text)
     assert len(text.splitlines()) <= 120
+
+
+def test_the_worked_example_of_the_business_day(tmp_path):
+    with_airflow(tmp_path, "doctest", "infra/airflow/business_day.py")
