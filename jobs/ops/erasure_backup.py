@@ -43,17 +43,19 @@ def count(settings: Settings, who: Person) -> dict[str, int]:
     if not manifest.generations(folder):
         return {}
     key = MasterKey.load(settings)
-    with locked(folder):  # the tails live for a round or two: while they are read no round takes them away
+    with locked(folder):  # tails and dumps live for a few rounds: while they are read no round takes them away
         state = manifest.read(folder)
         tails = sum(_of_tail(folder, path, line, key, who) for path, line in state.of(backup_topics.TAIL).items())
         vault = sum(_of_copy(folder, path, line, key, who) for path, line in state.of(backup_topics.VAULT_TAIL).items())
+        topics = sum(_of_copy(folder, path, line, key, who) for path, line in state.of(backup_topics.TOPIC).items())
+        dumps = sum(_of_dump(folder, path, line, key, who) for path, line in state.of(IDENTITY).items())
     return {
         LAKE: sum(_of_file(folder, line, who) for line in state.of(backup_lake.DATA).values()),
         TAIL: tails,
         VAULT: vault,
         FILES: _of_archive(folder, state, who, key),
-        TOPICS: sum(_of_copy(folder, path, line, key, who) for path, line in state.of(backup_topics.TOPIC).items()),
-        STATE: sum(_of_dump(folder, path, line, key, who) for path, line in state.of(IDENTITY).items()),
+        TOPICS: topics,
+        STATE: dumps,
     }
 
 

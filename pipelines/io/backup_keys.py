@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from infra.stack.settings import Settings
 from pipelines.backup import recovery_key
 from pipelines.backup.places import RECOVERY, SEALED, keys_folder
 from pipelines.backup.recovery_key import RecoveryKeyError
+
+log = logging.getLogger(__name__)
 
 # Passwords of the databases are made anew; these cannot be.
 KEPT = ("master.key", "agents.yaml")
@@ -87,10 +90,12 @@ def bring_back(folder: Path, passphrase: str, target: Path) -> list[str]:
     for name, encoded in kept.items():
         if name in KEPT:
             write_atomic(target / name, base64.b64decode(encoded).decode(), PRIVATE)
-    retired = [
-        recovery_key.opened(path.read_bytes(), recovery, passphrase).decode()
-        for path in sorted(folder.glob(_RETIRED.format("*")))
-    ]
+    retired = []
+    for path in sorted(folder.glob(_RETIRED.format("*"))):
+        try:
+            retired.append(recovery_key.opened(path.read_bytes(), recovery, passphrase).decode())
+        except RecoveryKeyError as error:  # only rounds from before its retirement need it
+            log.warning("%s cannot be opened and is left out: %s", path, error)
     if retired and (ring := target / KEPT[0]).exists():
         lines = sorted({*ring.read_text(encoding="utf-8").split(), *retired}, key=lambda one: int(one.split(":")[0]))
         write_atomic(ring, "\n".join(lines) + "\n", PRIVATE)

@@ -23,6 +23,7 @@ from pipelines.backup.manifest_writer import Writer
 from pipelines.backup.sealed_files import open_bytes, seal_bytes
 from pipelines.io.committed_log import Collected, CommittedLog, Source
 from pipelines.io.compacted_tail import CompactedTail
+from pipelines.io.kafka_erasure import ROLL
 from pipelines.privacy.keys import MasterKey
 
 TAIL, VAULT_TAIL, TOPIC = "tail", "vault_tail", "topic"
@@ -82,7 +83,8 @@ class TopicTail:
         taken = self._log.collect(Collected(), max_rows=_MOST_ROWS, max_bytes=_MOST_BYTES, wait_s=wait_s)
         self._log.check_unchanged()
         by_source: dict[tuple[str, int], list[Message]] = defaultdict(list)
-        for message in taken.messages:
+        # Not what an erasure wrote to end a segment: only the table's idle position passes that, a minute later.
+        for message in (one for one in taken.messages if one.key() != ROLL or one.value() is not None):
             by_source[message.topic(), message.partition()].append(message)
         self._at = self._at | taken.next_offset
         for source in sources:

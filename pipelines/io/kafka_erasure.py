@@ -28,6 +28,7 @@ from pipelines.io.publisher import publish
 from pipelines.io.vault_topic import records
 
 TIMEOUT_S = 30.0
+ROLL = b"roll"  # key of the aborted record with which a segment begins
 _SETTLES_S = 0.2  # from the controller, which takes a setting, to the logs, which follow it
 _ROLL = {"segment.ms": "1"}
 # What a topic has while an erasure waits for it: deleted and cleaned at once.
@@ -99,7 +100,7 @@ def roll(bootstrap: str, sources: Iterable[Source]) -> dict[Source, int]:
         time.sleep(_SETTLES_S)
         for source in by_place.values():
             # With a key: a compacted topic takes nothing without.
-            producer.produce(source.topic, None, b"roll", partition=source.partition, on_delivery=placed)
+            producer.produce(source.topic, None, ROLL, partition=source.partition, on_delivery=placed)
         producer.flush(TIMEOUT_S)
     producer.abort_transaction(TIMEOUT_S)
     if missing := sorted(set(by_place.values()) - set(begins)):
@@ -117,9 +118,12 @@ def sees_nothing_before(bootstrap: str, source: Source, position: int, end: int)
     reader = CommittedLog(bootstrap, [source.topic])
     try:
         low, _ = reader.bounds(source)
-        reader.start_at({source: max(low, position)})
+        begin = max(low, position)
+        reader.start_at({source: begin})
         taken = reader.collect(Collected(), max_rows=1, max_bytes=1, wait_s=TIMEOUT_S)
-        return reader.at_end() and not any(message.offset() < end for message in taken.messages)
+        nothing = reader.at_end() and not any(message.offset() < end for message in taken.messages)
+        # What an open transaction holds is no end: it may be committed a moment from now.
+        return nothing and taken.next_offset.get(source, begin) >= end
     finally:
         reader.close()
 

@@ -63,8 +63,8 @@ def _versions(state: State, newest: State) -> dict[str, tuple[State, int]]:
 def beside_the_tables(state: State, newest: State) -> list[Line]:
     """Whole copies, the tails, files of the home: without what was taken out on purpose since."""
     tails = [line for line in newest.of(TAIL).values() if line["first"] < state.ends.get(line["place"], 0)]
-    if state.rounds == newest.rounds:  # an earlier round's own went with the table that took it in
-        tails += newest.of(VAULT_TAIL).values()
+    # An earlier round's own may have gone with the table that took it in.
+    tails += [line for path, line in newest.of(VAULT_TAIL).items() if path in state.files]
     copies = {what: _standing(state, newest, what) for what in (IDENTITY, AIRFLOW)}
     topics = [line for line in newest_copies(state).values() if line["path"] in newest.files]
     copies[IDENTITY] = copies[IDENTITY] or list(newest.of(IDENTITY).values())  # an erasure since took the older ones

@@ -58,10 +58,12 @@ def vault(settings: Settings, policy: dict, folder: Path, state: State, key: Mas
 
 
 def newest_entries(rows: pl.DataFrame) -> list[Entry]:
-    """One entry of each token; of one that was removed its removal, whatever stands beside it."""
+    """One entry of each token, under the newest key version; of one that was removed its removal."""
     gone = pl.col("wrapped_key").fill_null("") == ""
     removed = rows.filter(gone)["token"].unique().to_list()
-    alive = rows.filter(~pl.col("token").is_in(removed)).unique("token", keep="last", maintain_order=True)
+    version = pl.col("wrapped_key").str.slice(0, 4).str.decode("base64")  # its first byte (`vault.wrapped_by`)
+    alive = rows.filter(~pl.col("token").is_in(removed)).sort(version, maintain_order=True)
+    alive = alive.unique("token", keep="last", maintain_order=True)
     return _records(alive) + [(token, None) for token in removed]
 
 

@@ -100,6 +100,39 @@ def test_the_tails_of_two_tables_leave_each_other_alone(stack, topic, tmp_path):
     assert [record.value for record in records] == [b"one", b"two"]
 
 
+def test_an_entry_of_an_open_transaction_is_in_the_vaults_tail_and_holds_an_erasure(stack, topic, tmp_path):
+    key = MasterKey({1: bytes(32)})
+    producer = Producer({"bootstrap.servers": stack.bootstrap, "transactional.id": f"open-{uuid.uuid4().hex}"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic, b"an entry", key=b"ph1_aa", partition=0)
+    producer.flush(30)
+    shipped = {}
+    for what in ("tail", "vault_tail"):
+        writer = Writer.open(tmp_path / what)
+        TopicTail(stack.bootstrap, [topic], key, what).ship(
+            writer, lambda sources: dict.fromkeys(sources, 0), wait_s=5, round_=1
+        )
+        shipped[what] = len(writer.seal(at=1.0, tables={}, ends={}, facts={}).of(what))
+    assert shipped == {"tail": 0, "vault_tail": 1}
+    (source,) = CommittedLog(stack.bootstrap, [topic]).sources()
+    assert not kafka_erasure.sees_nothing_before(stack.bootstrap, source, 0, 1)
+    producer.abort_transaction(30)
+    assert kafka_erasure.sees_nothing_before(stack.bootstrap, source, 0, 1)
+
+
+def test_what_ends_a_segment_is_no_entry(stack, topic, tmp_path):
+    """As an erasure rolls a log: the record counts for no file, or it would stay until the table is past it."""
+    key, source = MasterKey({1: bytes(32)}), CommittedLog(stack.bootstrap, [topic]).sources()
+    send(stack, topic, b"one")
+    kafka_erasure.roll(stack.bootstrap, source)
+    writer = Writer.open(tmp_path)
+    tail = TopicTail(stack.bootstrap, [topic], key, "vault_tail")
+    tail.ship(writer, lambda sources: dict.fromkeys(sources, 0), wait_s=5, round_=1)
+    state = writer.seal(at=1.0, tables={}, ends={}, facts={})
+    assert [(line["first"], line["end"]) for line in state.of("vault_tail").values()] == [(0, 1)]
+
+
 def test_a_command_that_was_taken_back_is_not_the_newest_copy_of_its_topic(stack, topic, tmp_path):
     """As the command of an erasure: there while it runs, then a tombstone; the topic is again as it was before."""
     key = MasterKey({1: bytes(32)})

@@ -66,6 +66,13 @@ def test_a_retired_version_opens_rounds_from_before(home, tmp_path):
     assert (tmp_path / "other" / "master.key").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_rotten_retired_version_keeps_nobody_from_the_others(home, tmp_path):
+    backup_keys.init(home, WORDS)
+    backup_keys.ship_keys(home)
+    (tmp_path / "backup-keys" / "retired-7.sealed").write_text("rotten")
+    assert backup_keys.bring_back(tmp_path / "backup-keys", WORDS, tmp_path / "other") == ["master.key"]
+
+
 def test_altered_keys_are_not_taken(home, tmp_path):
     backup_keys.init(home, WORDS)
     backup_keys.ship_keys(home)
