@@ -143,9 +143,12 @@ class Verdict:
     faults: dict[str, int] = field(default_factory=dict)
 
 
-def identity(channel: str, value: bytes) -> str:
-    """What makes two raw records one: the job's event_id, of a reject its bytes."""
-    parsed = PARSERS[channel](value, "default", RECEIVED_US, None)
+def identity(channel: str, value: bytes, source_ref: str | None = None) -> str:
+    """What makes two raw records one: the job's event_id, of a reject its bytes.
+
+    The job's own where `source_ref` is the record's header: it names a record that carries no ID of its own.
+    """
+    parsed = PARSERS[channel](value, "default", RECEIVED_US, source_ref)
     if isinstance(parsed, Reject):
         return "reject " + blake2b(value, digest_size=8).hexdigest()
     return event_id(channel, "default", parsed, 0, value)
