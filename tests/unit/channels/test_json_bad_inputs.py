@@ -1,4 +1,7 @@
-"""A JSON parser's published test suite, one file a message: what must not parse is a reject, nothing stops."""
+"""A JSON parser's published test suite, one file a message: what must not parse is a reject, nothing stops.
+
+Its files are data, which never lies in the project: where they are not, `test_hostile_bytes.py` is what is left.
+"""
 
 import os
 from pathlib import Path
