@@ -8,6 +8,7 @@ directly, once, and linked into each lake. A test holds such a table to one that
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 import uuid
@@ -82,15 +83,19 @@ class Week:
                 file.write(entry)
 
     def age_log(self, path: Path, before: datetime, old_s: float) -> None:
-        """Make the log entries of commits before an instant (simulated) ``old_s`` old by the clock."""
-        then = time.time() - old_s
-        for entry in sorted((path / "_delta_log").glob("0*.json")):
+        """Make what the log got before an instant (simulated) ``old_s`` old by the clock.
+
+        Checkpoints and the upkeep's own commits too, which carry the real clock: of a log delta-rs deletes the old
+        beginning alone, so one young entry would keep all behind it.
+        """
+        then, last = time.time() - old_s, -1
+        for entry in (path / "_delta_log").glob("0*.json"):
             first = json.loads(entry.open(encoding="utf-8").readline())
-            if "commitInfo" not in first or first["commitInfo"]["operation"] != "WRITE":
-                continue
-            if first["commitInfo"]["timestamp"] >= before.timestamp() * 1000:
-                break
-            os.utime(entry, (then, then))
+            if first.get("commitInfo", {}).get("timestamp", math.inf) < before.timestamp() * 1000:
+                last = max(last, int(entry.stem))
+        for entry in (path / "_delta_log").glob("0*"):
+            if int(entry.name.partition(".")[0]) <= last:
+                os.utime(entry, (then, then))
 
     def batch(self) -> pa.Table:
         """The next rows; made anew from the same state they are the same."""

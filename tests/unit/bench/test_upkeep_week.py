@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from deltalake import DeltaTable
 
 from pipelines import contracts
 from pipelines.io.delta import Move, open_store
+from pipelines.io.delta_upkeep import Upkeep
 from tests.bench import upkeep
 from tests.bench.upkeep_week import APPLICATION, TABLE, Scale, Week
 
@@ -56,3 +58,18 @@ def test_upkeep_bounds_the_files_and_both_lakes_answer_alike(tmp_path):
     lakes = [tmp_path / side / "lake" / "silver" / "interactions" for side in ("with", "without")]
     assert len(rows(lakes[0])) == 96 * 3
     assert rows(lakes[0]) == rows(lakes[1])
+
+
+def test_the_log_goes_on_no_longer_than_its_retention(tmp_path):
+    """400 commits, two an hour: 100 of them in 50 hours, kept up to a checkpoint on both sides (100 commits each)."""
+    policy = contracts.policy("tiering")["upkeep"]
+    assert (policy["log_retention_hours"], policy["checkpoint_every_commits"]) == (50, 100)
+    week, path = Week([tmp_path], SMALL, START), tmp_path / "silver" / "interactions"
+    keep = replace(Upkeep.of(policy), rest_factor=0)
+    for nth in range(400):
+        week.commit()
+        if nth % 4 == 3:
+            upkeep.keep_hourly(path, keep, week)
+    entries = len(list((path / "_delta_log").glob("0*.json")))
+    assert 100 <= entries <= 330  # with the merges of every 24 files among them
+    assert len(rows(path)) == 400 * 3
